@@ -1,0 +1,1 @@
+//! The calling side: sessions, pending calls, futures.

@@ -1,0 +1,1 @@
+//! libbitcode: the C ABI of the calling side.

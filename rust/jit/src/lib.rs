@@ -1,0 +1,1 @@
+//! Images made into verified, linked, optimised machine code.

@@ -1,0 +1,1 @@
+//! The node: receives, links, keeps and runs shipped code.

@@ -1,0 +1,1 @@
+//! Julia semantics without Julia, as a table of symbols.

@@ -1,0 +1,1 @@
+//! UCX and the control channel made safe.

@@ -1,0 +1,1 @@
+//! UCX declarations from the system's headers.

@@ -1,0 +1,1 @@
+//! Bytes of BitCode.jl: codec, frames, archive container, handshake messages.
