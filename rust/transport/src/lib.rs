@@ -1,1 +1,21 @@
 //! UCX and the control channel made safe.
+//!
+//! This room turns UCX (a C library with its own rules about threads, lifetimes and callbacks) into the trait
+//! [`Fabric`]: "send this frame to that peer". It knows how bytes travel and that a peer has died. It does not know
+//! what a frame means, and must never look inside a body: that is for `node` and `client`.
+//!
+//! - [`fabric`]: the trait and its words; [`segment`], [`body`]: the memory of frames on the way out and in.
+
+pub mod body;
+pub mod error;
+pub mod fabric;
+pub mod segment;
+pub mod settings;
+
+pub use body::{BODY_ALIGN, Body, BodyPool};
+pub use error::{PeerFailure, TransportError};
+pub use fabric::{
+    Event, Fabric, FabricStats, HEADER_LEN, HeaderBytes, PeerId, SendStatus, Sink, Token,
+};
+pub use segment::{Segment, body_len};
+pub use settings::{Settings, TransportChoice};

@@ -1,0 +1,328 @@
+//! Bodies: the received part of a frame after its header, 64-byte aligned and pooled.
+//!
+//! Shipped code reads its arguments in place, vectorised, so the bytes start on a cache line. The memory comes from a
+//! pool and returns to it on drop: fresh pages cost more than the copy itself (a 64 MiB buffer has 16,384 of them).
+
+use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+/// The alignment of every body.
+pub const BODY_ALIGN: usize = 64;
+
+/// Blocks below this capacity are not worth a system call to the kernel; they are kept in greater number.
+const SMALL_BLOCK: usize = 16 << 10;
+/// How many small blocks a pool keeps.
+const SMALL_KEPT: usize = 64;
+/// How many bytes of larger blocks a pool keeps.
+const LARGE_KEPT: usize = 256 << 20;
+
+/// A received body. It is [`BODY_ALIGN`]-aligned, may be moved to another thread, and gives its memory back to the
+/// pool it came from when dropped. The default is an empty body that owns nothing.
+#[derive(Default)]
+pub struct Body {
+    block: Option<Block>,
+    len: usize,
+    home: Option<Arc<BodyPool>>,
+}
+
+impl Body {
+    /// A body of `len` bytes from the heap, all zero, that belongs to no pool.
+    pub fn zeroed(len: usize) -> Self {
+        Self {
+            block: Some(Block::new(BodyPool::capacity_for(len))),
+            len,
+            home: None,
+        }
+    }
+
+    /// A copy of `bytes` that belongs to no pool.
+    pub fn copy_of(bytes: &[u8]) -> Self {
+        let mut body = Self::zeroed(bytes.len());
+        body.copy_from_slice(bytes);
+        body
+    }
+
+    /// The bytes.
+    pub fn bytes(&self) -> &[u8] {
+        match &self.block {
+            // SAFETY: a block is initialised, ours alone, and `len` is within it.
+            Some(block) => unsafe { std::slice::from_raw_parts(block.base.as_ptr(), self.len) },
+            None => &[],
+        }
+    }
+
+    /// The address of the first byte, for UCX to write to.
+    pub(crate) fn base(&self) -> *mut u8 {
+        self.block
+            .as_ref()
+            .map_or(std::ptr::null_mut(), |block| block.base.as_ptr())
+    }
+
+    /// Number of bytes that fit without taking another block.
+    pub fn capacity(&self) -> usize {
+        self.block.as_ref().map_or(0, |block| block.capacity)
+    }
+
+    /// Replaces the contents by a copy of `bytes`, which must fit the capacity.
+    pub(crate) fn refill(&mut self, bytes: &[u8]) {
+        assert!(
+            bytes.len() <= self.capacity(),
+            "a body is refilled within its capacity"
+        );
+        self.len = bytes.len();
+        self.copy_from_slice(bytes);
+    }
+}
+
+impl Deref for Body {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        self.bytes()
+    }
+}
+
+impl DerefMut for Body {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        match &self.block {
+            // SAFETY: as in `bytes`, and `&mut self` makes it the only view.
+            Some(block) => unsafe { std::slice::from_raw_parts_mut(block.base.as_ptr(), self.len) },
+            None => &mut [],
+        }
+    }
+}
+
+impl AsRef<[u8]> for Body {
+    fn as_ref(&self) -> &[u8] {
+        self.bytes()
+    }
+}
+
+impl fmt::Debug for Body {
+    /// Shows the length, never the bytes: they are a user's data.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Body({} bytes)", self.len)
+    }
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        if let (Some(block), Some(home)) = (self.block.take(), self.home.take()) {
+            home.give_back(block);
+        }
+    }
+}
+
+/// Aligned memory; its bytes are initialised from the start, whatever they hold.
+struct Block {
+    base: NonNull<u8>,
+    capacity: usize,
+    allocation: NonNull<u8>,
+}
+
+// SAFETY: a block is plain memory with one owner.
+unsafe impl Send for Block {}
+// SAFETY: as above; shared access only reads.
+unsafe impl Sync for Block {}
+
+impl Block {
+    /// What is asked of the allocator: room to align by hand. `alloc_zeroed` with the allocator's natural alignment is
+    /// `calloc`, which gives large blocks as untouched zero pages; with a larger one it is a `memset` of every page.
+    fn layout(capacity: usize) -> Layout {
+        capacity
+            .checked_add(BODY_ALIGN)
+            .and_then(|size| Layout::from_size_align(size, align_of::<u128>()).ok())
+            .unwrap_or_else(|| capacity_overflow(capacity))
+    }
+
+    fn new(capacity: usize) -> Self {
+        let layout = Self::layout(capacity);
+        // SAFETY: the layout's size is at least BODY_ALIGN.
+        let allocation = unsafe { alloc_zeroed(layout) };
+        let Some(allocation) = NonNull::new(allocation) else {
+            handle_alloc_error(layout)
+        };
+        let skip = allocation.as_ptr().align_offset(BODY_ALIGN);
+        // SAFETY: `skip` is less than BODY_ALIGN, which was added to the size.
+        let base = unsafe { allocation.add(skip) };
+        Self {
+            base,
+            capacity,
+            allocation,
+        }
+    }
+}
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        // SAFETY: allocated in `new` with this very layout.
+        unsafe { dealloc(self.allocation.as_ptr(), Self::layout(self.capacity)) };
+    }
+}
+
+#[cold]
+fn capacity_overflow(len: usize) -> ! {
+    panic!("a body of {len} bytes does not fit the address space")
+}
+
+/// A pool of bodies. Shared by a fabric and the bodies it handed out, so it lives as long as the last of them.
+pub struct BodyPool {
+    shelves: Mutex<Shelves>,
+}
+
+#[derive(Default)]
+struct Shelves {
+    small: Vec<Block>,
+    large: Vec<Block>,
+    large_bytes: usize,
+}
+
+impl BodyPool {
+    /// An empty pool.
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self {
+            shelves: Mutex::new(Shelves::default()),
+        })
+    }
+
+    /// A body of `len` bytes whose contents are arbitrary (an earlier body's, or zero).
+    pub fn take(self: &Arc<Self>, len: usize) -> Body {
+        let capacity = Self::capacity_for(len);
+        let block = self.shelves.lock().find(capacity);
+        Body {
+            block: Some(block.unwrap_or_else(|| Block::new(capacity))),
+            len,
+            home: Some(Arc::clone(self)),
+        }
+    }
+
+    /// Small blocks all have one capacity; larger ones are rounded up to eighths of a power of two, so that bodies of
+    /// nearly the same length can use each other's blocks.
+    fn capacity_for(len: usize) -> usize {
+        if len <= SMALL_BLOCK {
+            return SMALL_BLOCK;
+        }
+        let step = (len.next_power_of_two() / 16).max(BODY_ALIGN);
+        len.checked_next_multiple_of(step)
+            .unwrap_or_else(|| capacity_overflow(len))
+    }
+
+    fn give_back(&self, block: Block) {
+        let surplus = self.shelves.lock().keep(block);
+        drop(surplus); // Freed outside the lock: unmapping 64 MiB takes a while.
+    }
+}
+
+impl Shelves {
+    fn find(&mut self, capacity: usize) -> Option<Block> {
+        if capacity <= SMALL_BLOCK {
+            return self.small.pop();
+        }
+        // The tightest fit, and none that would waste more than half of itself.
+        let (index, _) = self
+            .large
+            .iter()
+            .enumerate()
+            .filter(|(_, block)| block.capacity >= capacity && block.capacity / 2 <= capacity)
+            .min_by_key(|(_, block)| block.capacity)?;
+        let block = self.large.swap_remove(index);
+        self.large_bytes -= block.capacity;
+        Some(block)
+    }
+
+    /// Shelves the block and returns those that no longer find room, oldest first.
+    fn keep(&mut self, block: Block) -> Vec<Block> {
+        let mut surplus = Vec::new();
+        if block.capacity <= SMALL_BLOCK {
+            if self.small.len() < SMALL_KEPT {
+                self.small.push(block);
+            } else {
+                surplus.push(block);
+            }
+            return surplus;
+        }
+        if block.capacity > LARGE_KEPT {
+            surplus.push(block);
+            return surplus;
+        }
+        self.large_bytes += block.capacity;
+        self.large.push(block);
+        while self.large_bytes > LARGE_KEPT {
+            let oldest = self.large.remove(0);
+            self.large_bytes -= oldest.capacity;
+            surplus.push(oldest);
+        }
+        surplus
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bodies_are_aligned_and_hold_what_was_put() {
+        let pool = BodyPool::new();
+        for len in [0, 1, 63, 64, 65, SMALL_BLOCK, SMALL_BLOCK + 1, 1 << 20] {
+            let mut body = pool.take(len);
+            assert_eq!(body.base().align_offset(BODY_ALIGN), 0);
+            assert_eq!(body.len(), len);
+            body.fill(7);
+            assert!(body.bytes().iter().all(|&byte| byte == 7));
+        }
+        assert_eq!(Body::copy_of(b"abc").bytes(), b"abc");
+        assert!(Body::default().is_empty());
+    }
+
+    #[test]
+    fn a_dropped_body_is_used_again() {
+        let pool = BodyPool::new();
+        for len in [8, 100_000, 5 << 20] {
+            let first = pool.take(len).base();
+            assert_eq!(pool.take(len).base(), first);
+        }
+    }
+
+    #[test]
+    fn a_body_crosses_threads_and_outlives_the_pool_handle() {
+        let pool = BodyPool::new();
+        let mut body = pool.take(4);
+        body.copy_from_slice(b"here");
+        drop(pool);
+        let there = std::thread::spawn(move || body.bytes().to_vec())
+            .join()
+            .unwrap();
+        assert_eq!(there, b"here");
+    }
+
+    #[test]
+    fn the_pool_keeps_a_bounded_amount() {
+        let pool = BodyPool::new();
+        let bodies: Vec<Body> = (0..SMALL_KEPT + 10).map(|_| pool.take(1)).collect();
+        drop(bodies);
+        assert_eq!(pool.shelves.lock().small.len(), SMALL_KEPT);
+        let bodies: Vec<Body> = (0..5).map(|_| pool.take(80 << 20)).collect();
+        drop(bodies);
+        let shelves = pool.shelves.lock();
+        assert!(shelves.large_bytes <= LARGE_KEPT);
+        assert_eq!(
+            shelves.large_bytes,
+            shelves
+                .large
+                .iter()
+                .map(|block| block.capacity)
+                .sum::<usize>()
+        );
+    }
+
+    #[test]
+    fn a_large_block_is_not_wasted_on_a_much_smaller_body() {
+        let pool = BodyPool::new();
+        let large = pool.take(8 << 20).base();
+        assert_ne!(pool.take(100_000).base(), large);
+    }
+}
