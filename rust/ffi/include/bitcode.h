@@ -121,11 +121,6 @@
 #define BC_NO_RESULT 2
 
 /*
- A call that did not end inside `bc_call`, or ended with more than a small value.
- */
-typedef struct bc_call bc_call;
-
-/*
  One fabric with its sessions and its helper thread. A process needs one per transport.
  */
 typedef struct bc_client bc_client;
@@ -139,6 +134,11 @@ typedef struct bc_code bc_code;
  An owned error: a code and a sentence that says what, where and what to do.
  */
 typedef struct bc_error bc_error;
+
+/*
+ A call that did not end inside `bc_call`, or ended with more than a small value.
+ */
+typedef struct bc_pending bc_pending;
 
 /*
  A connection to one node.
@@ -394,7 +394,7 @@ int32_t bc_call(bc_session *session,
                 uint8_t *result,
                 size_t cap,
                 size_t *result_len,
-                bc_call **pending);
+                bc_pending **pending);
 
 /*
  State of the call: BC_VALUE, BC_PENDING, BC_THROW or BC_ERROR.
@@ -402,7 +402,7 @@ int32_t bc_call(bc_session *session,
  # Safety
  `call` is NULL or a call that was not freed.
  */
-int32_t bc_call_state(const bc_call *call);
+int32_t bc_call_state(const bc_pending *call);
 
 /*
  The result (BC_VALUE) or the exception's graph (BC_THROW); it lives as long as the call and starts at a 64-byte boundary.
@@ -410,7 +410,7 @@ int32_t bc_call_state(const bc_call *call);
  # Safety
  `call` is NULL or a call that was not freed; `ptr` and `len` are writable.
  */
-int32_t bc_call_result(const bc_call *call,
+int32_t bc_call_result(const bc_pending *call,
                        const uint8_t **ptr,
                        size_t *len);
 
@@ -421,7 +421,7 @@ int32_t bc_call_result(const bc_call *call,
  # Safety
  `call` is NULL or a call that was not freed; `code` is NULL or writable.
  */
-const char *bc_call_error(const bc_call *call,
+const char *bc_call_error(const bc_pending *call,
                           int32_t *code);
 
 /*
@@ -432,7 +432,7 @@ const char *bc_call_error(const bc_call *call,
  # Safety
  `call` is NULL or a call that was not freed; `callback` may be called with `arg` from any thread.
  */
-int32_t bc_call_notify(bc_call *call,
+int32_t bc_call_notify(bc_pending *call,
                        void (*callback)(void *arg),
                        void *arg);
 
@@ -443,7 +443,7 @@ int32_t bc_call_notify(bc_call *call,
  # Safety
  `call` is NULL or a call that was not freed.
  */
-int32_t bc_call_wait(bc_call *call,
+int32_t bc_call_wait(bc_pending *call,
                      uint64_t timeout_ns);
 
 /*
@@ -452,7 +452,7 @@ int32_t bc_call_wait(bc_call *call,
  # Safety
  `call` is NULL or a call that was not freed; `out` is writable.
  */
-int32_t bc_call_timings(const bc_call *call, bc_timings *out);
+int32_t bc_call_timings(const bc_pending *call, bc_timings *out);
 
 /*
  Frees a call; NULL is ignored. A pending call is abandoned: its answer will be dropped. Returns BC_OK, or BC_E_BUSY, and then
@@ -461,7 +461,7 @@ int32_t bc_call_timings(const bc_call *call, bc_timings *out);
  # Safety
  `call` is NULL or a call that was not freed; after BC_OK it must not be used.
  */
-int32_t bc_call_free(bc_call *call);
+int32_t bc_call_free(bc_pending *call);
 
 #ifdef __cplusplus
 }  // extern "C"
