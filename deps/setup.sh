@@ -36,9 +36,9 @@ have_llvm() {
     done
     return 1
 }
-# What llvm-sys's build script tells the linker besides LLVM itself.
+# What llvm-sys tells the linker besides LLVM itself.
 have_llvm_libraries() {
-    printf 'int main(void){return 0;}' | cc -x c - -lz -lzstd -o /dev/null 2>/dev/null
+    printf 'int main(void){return 0;}' | cc -x c - -lstdc++ -lffi -o /dev/null 2>/dev/null
 }
 # bindgen needs the library and the compiler's own headers (stddef.h), not the compiler.
 have_libclang() {
@@ -67,7 +67,7 @@ needs=(
     'have_certificates|CA certificates (cargo fetches crates over https)|ca-certificates'
     'have_ucx|UCX 1.12 or newer, with headers|libucx-dev'
     'have_llvm|LLVM 19, with headers|llvm-19-dev'
-    'have_llvm_libraries|zlib and zstd, with headers|zlib1g-dev libzstd-dev'
+    'have_llvm_libraries|libstdc++ and libffi to link with|libstdc++-12-dev libffi-dev'
     'have_libclang|libclang, for bindgen|libclang1-19 libclang-common-19-dev'
     "have_cargo|cargo and rustc $(bitcode_rust_wanted) or newer|cargo-web rustc-web"
     'have_rustfmt|rustfmt|rustfmt-web'
