@@ -65,40 +65,32 @@ struct Side {
 fn open(transport: &str, landing: usize) -> Result<(Side, Vec<u8>), String> {
     let mut config = null_mut();
     // SAFETY: a place for the configuration; no prefix, no file.
-    check(
-        unsafe { ucp_config_read(null(), null(), &mut config) },
-        "ucp_config_read",
-    )?;
+    let status = unsafe { ucp_config_read(null(), null(), &mut config) };
+    check(status, "ucp_config_read")?;
     let names = match transport {
         "auto" => "all",
         other => other,
     };
     let value = CString::new(names).map_err(|_| "the transport has a NUL in it".to_string())?;
     // SAFETY: a configuration just read and two C strings.
-    check(
-        unsafe { ucp_config_modify(config, c"TLS".as_ptr(), value.as_ptr()) },
-        "ucp_config_modify TLS",
-    )?;
+    let status = unsafe { ucp_config_modify(config, c"TLS".as_ptr(), value.as_ptr()) };
+    check(status, "ucp_config_modify TLS")?;
     // SAFETY: all of its fields are plain numbers and pointers; the mask says which are filled in.
     let mut parameters: ucp_params_t = unsafe { std::mem::zeroed() };
     parameters.field_mask = u64::from(UCP_PARAM_FIELD_FEATURES);
     parameters.features = u64::from(UCP_FEATURE_AM);
     let mut context = null_mut();
     // SAFETY: valid parameters and configuration.
-    check(
-        unsafe { ucp_init(&parameters, config, &mut context) },
-        "ucp_init",
-    )?;
+    let status = unsafe { ucp_init(&parameters, config, &mut context) };
+    check(status, "ucp_init")?;
     // SAFETY: as above.
     let mut parameters: ucp_worker_params_t = unsafe { std::mem::zeroed() };
     parameters.field_mask = u64::from(UCP_WORKER_PARAM_FIELD_THREAD_MODE);
     parameters.thread_mode = UCS_THREAD_MODE_SINGLE;
     let mut worker = null_mut();
     // SAFETY: a context just made.
-    check(
-        unsafe { ucp_worker_create(context, &parameters, &mut worker) },
-        "ucp_worker_create",
-    )?;
+    let status = unsafe { ucp_worker_create(context, &parameters, &mut worker) };
+    check(status, "ucp_worker_create")?;
     let mut inbox = Box::<Inbox>::default();
     // SAFETY: as above.
     let mut handler: ucp_am_handler_param_t = unsafe { std::mem::zeroed() };
@@ -109,17 +101,13 @@ fn open(transport: &str, landing: usize) -> Result<(Side, Vec<u8>), String> {
     handler.cb = Some(received);
     handler.arg = (&raw mut *inbox).cast();
     // SAFETY: the inbox lives as long as the process's only Side.
-    check(
-        unsafe { ucp_worker_set_am_recv_handler(worker, &handler) },
-        "ucp_worker_set_am_recv_handler",
-    )?;
+    let status = unsafe { ucp_worker_set_am_recv_handler(worker, &handler) };
+    check(status, "ucp_worker_set_am_recv_handler")?;
     let mut address = null_mut();
     let mut length = 0;
     // SAFETY: places for the address and its length.
-    check(
-        unsafe { ucp_worker_get_address(worker, &mut address, &mut length) },
-        "ucp_worker_get_address",
-    )?;
+    let status = unsafe { ucp_worker_get_address(worker, &mut address, &mut length) };
+    check(status, "ucp_worker_get_address")?;
     // SAFETY: UCX says that `length` bytes lie there.
     let bytes = unsafe { std::slice::from_raw_parts(address.cast::<u8>(), length) }.to_vec();
     Ok((
@@ -140,10 +128,8 @@ impl Side {
         parameters.field_mask = u64::from(UCP_EP_PARAM_FIELD_REMOTE_ADDRESS);
         parameters.address = address.as_ptr().cast();
         // SAFETY: the address outlives the call; the endpoint keeps no reference to it.
-        check(
-            unsafe { ucp_ep_create(self.worker, &parameters, &mut self.endpoint) },
-            "ucp_ep_create",
-        )
+        let status = unsafe { ucp_ep_create(self.worker, &parameters, &mut self.endpoint) };
+        check(status, "ucp_ep_create")
     }
 
     fn progress(&mut self) -> Result<(), String> {
