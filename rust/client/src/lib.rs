@@ -1,1 +1,33 @@
-//! The calling side: sessions, pending calls, futures.
+//! The calling side: sessions, calls, and what becomes of them.
+//!
+//! **What this room is for.** A [`Client`] has one fabric and any number of [`Session`]s, one per node. A session sends
+//! [`Code`] with a payload and gets a [`Call`], which ends with a value, an exception or an error. The code travels
+//! only when the node is not known to have it; a node that lacks it says NEED_CODE and the same call goes out again.
+//!
+//! **What it may know.** The wire and the transport. Any [`Fabric`](bitcode_transport::Fabric) will do, so that the tests run without UCX.
+//!
+//! **What it must never know.** Julia, LLVM, what is inside a payload.
+//!
+//! Read `session.rs` (how a call is made), `core.rs` (begin, end, fail), `deliver.rs` (what an answer does), then
+//! `slab.rs` and `slot.rs` (where a call lives). A warm call allocates nothing and takes no contended lock.
+#![forbid(unsafe_code)]
+
+mod call;
+mod client;
+mod code;
+mod core;
+mod deliver;
+mod error;
+mod known;
+mod session;
+mod slab;
+mod slot;
+mod stats;
+
+pub use call::{Call, Outcome};
+pub use client::Client;
+pub use code::Code;
+pub use error::ClientError;
+pub use session::{CallOptions, Session, Terms};
+pub use slot::{CallState, Notify, Payload, Timings};
+pub use stats::SessionStats;

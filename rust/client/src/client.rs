@@ -1,0 +1,143 @@
+//! The client: one fabric, its sessions, and the helper thread that drives it while nobody else does.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use bitcode_transport::Fabric;
+use parking_lot::Mutex;
+
+use crate::core::Core;
+use crate::session::{Session, SessionCore, Terms};
+use crate::{ClientError, Code};
+
+/// How long the helper goes on driving after the last delivery before it sleeps.
+const HELPER_SPIN: Duration = Duration::from_micros(20);
+/// How often the helper looks for calls whose deadline has passed, when there are any with one.
+const DEADLINE_TICK: Duration = Duration::from_millis(2);
+/// How long the helper sleeps when there is nothing to watch.
+const LONG_SLEEP: Duration = Duration::from_secs(1);
+
+/// One fabric with its sessions. Cheap to clone. What was made from it keeps it alive.
+pub struct Client<F: Fabric + 'static>(Arc<Handle<F>>);
+
+impl<F: Fabric> Clone for Client<F> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+/// What clients, sessions and calls hold. Its end is the helper's end.
+pub(crate) struct Handle<F: Fabric + 'static> {
+    core: Arc<Core<F>>,
+    helper: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl<F: Fabric> Handle<F> {
+    pub(crate) fn core(&self) -> &Core<F> {
+        &self.core
+    }
+}
+
+impl<F: Fabric> Drop for Handle<F> {
+    fn drop(&mut self) {
+        self.core.stop.store(true, Ordering::Release);
+        self.core.fabric.wake();
+        if let Some(helper) = self.helper.get_mut().take()
+            && helper.thread().id() != std::thread::current().id()
+        {
+            // A helper that panicked has already said so.
+            let _ = helper.join();
+        }
+    }
+}
+
+impl<F: Fabric> Client<F> {
+    /// A client over this fabric, with its helper thread.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub fn new(fabric: F) -> Result<Self, ClientError> {
+        let client = Self::without_helper(fabric);
+        let core = Arc::clone(&client.0.core);
+        let helper = std::thread::Builder::new()
+            .name("bitcode-helper".into())
+            .stack_size(256 << 10)
+            .spawn(move || help(&core))
+            .map_err(|error| ClientError::Internal(format!("no thread for the client: {error}")))?;
+        *client.0.helper.lock() = Some(helper);
+        Ok(client)
+    }
+
+    /// A client that nobody drives but its callers, through [`Client::poll`]: for tests with a virtual clock.
+    pub fn without_helper(fabric: F) -> Self {
+        Self(Arc::new(Handle {
+            core: Arc::new(Core::new(fabric)),
+            helper: Mutex::new(None),
+        }))
+    }
+
+    /// The fabric.
+    pub fn fabric(&self) -> &F {
+        &self.0.core.fabric
+    }
+
+    /// Makes code of an archive: checks its form and computes its id.
+    ///
+    /// # Errors
+    /// It is no archive.
+    pub fn code(&self, archive: Vec<u8>) -> Result<Code, ClientError> {
+        // Beyond the last number codes are simply never known to be anywhere.
+        let number = self.0.core.codes.fetch_add(1, Ordering::Relaxed);
+        Code::new(archive, number)
+    }
+
+    /// Opens a session on terms that were agreed on elsewhere.
+    ///
+    /// # Errors
+    /// The node's address is of no use here.
+    pub fn open(&self, terms: Terms) -> Result<Session<F>, ClientError> {
+        let core = self.0.core();
+        let peer = core.fabric.add_peer(&terms.welcome.worker_address)?;
+        let session = SessionCore::new(terms, peer, core.fabric.max_body() as u64);
+        let session = Arc::new(session);
+        core.sessions.write().push(Arc::clone(&session));
+        Ok(Session::new(Arc::clone(&self.0), session))
+    }
+
+    /// Drives once: delivers what has come in. Returns the number of deliveries.
+    pub fn poll(&self) -> usize {
+        self.0.core.poll()
+    }
+
+    /// Fails calls whose deadline has passed at `now`.
+    pub fn expire(&self, now: Instant) {
+        self.0.core.expire(now);
+    }
+
+    /// Frames dropped because they named no call of this client.
+    pub fn stray_frames(&self) -> u64 {
+        self.0.core.stray_frames.load(Ordering::Relaxed)
+    }
+}
+
+/// The helper thread: sleeps until something comes in that nobody waits for, and sees to it.
+fn help<F: Fabric>(core: &Core<F>) {
+    while !core.stop.load(Ordering::Acquire) {
+        let watching = core.deadlines.load(Ordering::Relaxed) > 0;
+        core.fabric
+            .wait(if watching { DEADLINE_TICK } else { LONG_SLEEP });
+        let mut last = Instant::now();
+        loop {
+            let delivered = core.poll();
+            let now = Instant::now();
+            if delivered > 0 {
+                last = now;
+            } else if now - last > HELPER_SPIN {
+                core.expire(now);
+                break;
+            }
+        }
+    }
+}

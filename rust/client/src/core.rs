@@ -1,0 +1,373 @@
+//! The core: begins calls, ends them, fails them. The protocol of the calling side, without threads and without sockets.
+//!
+//! Locks are taken in this order, and only ever briefly: a slot's, then (inside the fabric) the fabric's. The fabric
+//! delivers with none of its own held, so a delivery may lock a slot and send.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use bitcode_transport::{Fabric, HEADER_LEN, PeerId, Segment, SendStatus, Token, body_len};
+use bitcode_wire::frame::{Flags, Header, Kind};
+use parking_lot::{Mutex, MutexGuard, RwLock};
+use smallvec::SmallVec;
+
+use crate::deliver::Deliver;
+use crate::session::SessionCore;
+use crate::slab::Slab;
+use crate::slot::{CallState, Ending, Inner, Payload, Slot};
+use crate::{CallOptions, ClientError, Code};
+
+/// What all sessions and calls of a client share.
+pub(crate) struct Core<F> {
+    pub(crate) fabric: F,
+    pub(crate) slab: Slab,
+    /// Open sessions; looked at when something fails, never on the way of a call.
+    pub(crate) sessions: RwLock<Vec<Arc<SessionCore>>>,
+    /// Calls under way that have a deadline.
+    pub(crate) deadlines: AtomicUsize,
+    /// Frames dropped that belong to no session.
+    pub(crate) stray_frames: AtomicU64,
+    /// Number of codes made, and so the next one's number.
+    pub(crate) codes: AtomicU32,
+    /// The client is gone: the helper thread ends.
+    pub(crate) stop: AtomicBool,
+    /// Sessions whose peers the fabric reported as failed while it was delivering.
+    pub(crate) failed_peers: Mutex<Vec<(PeerId, String)>>,
+}
+
+/// How many empty polls go by between two looks at the clock.
+const POLLS_PER_CLOCK: u32 = 64;
+/// After this long without success a spinning thread offers its core to others between polls.
+const POLITE_AFTER: Duration = Duration::from_micros(50);
+
+impl<F: Fabric> Core<F> {
+    pub(crate) fn new(fabric: F) -> Self {
+        Self {
+            fabric,
+            slab: Slab::new(),
+            sessions: RwLock::new(Vec::new()),
+            deadlines: AtomicUsize::new(0),
+            stray_frames: AtomicU64::new(0),
+            codes: AtomicU32::new(0),
+            stop: AtomicBool::new(false),
+            failed_peers: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// Begins a call: takes a slot, sends the frame. The slot is the caller's until [`Core::take`] or [`Core::abandon`].
+    pub(crate) fn begin(
+        &self,
+        session: &Arc<SessionCore>,
+        kind: Kind,
+        code: Option<&Code>,
+        payload: Payload,
+        options: &CallOptions,
+    ) -> Result<&Slot, ClientError> {
+        session.check_open()?;
+        let slot = self.slab.acquire().ok_or_else(|| {
+            ClientError::TooLarge("millions of calls are under way; wait for some of them".into())
+        })?;
+        let mut inner = slot.inner.lock();
+        slot.set_state(CallState::Pending);
+        let call = inner.open(slot.index);
+        let carry = code.filter(|code| !session.known.contains(code.number()));
+        inner.header = Header {
+            flags: if options.no_result {
+                Flags::NO_REPLY
+            } else {
+                Flags::NONE
+            },
+            session: session.id,
+            origin: session.origin,
+            call,
+            code: code.map_or_else(Default::default, Code::prefix),
+            epoch: session.epoch,
+            ..Header::new(kind)
+        };
+        inner.session = Some(Arc::clone(session));
+        inner.code = code.cloned();
+        inner.payload = payload;
+        inner.sends = 0;
+        if let Some(deadline) = options.deadline {
+            inner.deadline = Some(Instant::now() + deadline);
+            inner.header.deadline_ms = deadline_ms(deadline);
+            self.deadlines.fetch_add(1, Ordering::Relaxed);
+        }
+        if carry.is_some() || options.timed {
+            inner.started = Some(Instant::now());
+        }
+        let sent = self.transmit(session, &mut inner, carry.is_some());
+        // Looked at again with the call in place: a failing session fails the calls that are in place, and marks
+        // itself as failed before it looks for them.
+        match sent.and_then(|bytes| session.check_open().map(|()| bytes)) {
+            Ok(bytes) => {
+                let mut stats = session.stats.lock();
+                stats.calls += 1;
+                stats.pending += 1;
+                stats.bytes_sent += bytes;
+                stats.archives_sent += u64::from(carry.is_some());
+                drop(stats);
+                if let (Some(code), true) = (code, carry.is_some()) {
+                    session.known.insert(code.number());
+                }
+                drop(inner);
+                Ok(slot)
+            }
+            Err(error) => {
+                self.forget_deadline(&mut inner);
+                if inner.sends > 0 {
+                    inner.abandoned = true; // Freed when the transport reports the end of the send.
+                } else {
+                    self.free(slot, inner);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Sends the call's frame, with or without the archive. Returns the number of bytes.
+    pub(crate) fn transmit(
+        &self,
+        session: &SessionCore,
+        inner: &mut Inner,
+        with_archive: bool,
+    ) -> Result<u64, ClientError> {
+        let payload_len = body_len(&inner.payload)
+            .ok_or_else(|| ClientError::TooLarge("the payload's length overflows".into()))?;
+        let archive = inner.code.as_ref().filter(|_| with_archive);
+        inner.header.archive_len = archive.map_or(0, Code::archive_len);
+        let body = payload_len.saturating_add(inner.header.archive_len as usize);
+        if body as u64 > session.max_body {
+            return Err(ClientError::TooLarge(format!(
+                "arguments and code take {body} bytes, {} takes at most {}",
+                session.name, session.max_body
+            )));
+        }
+        inner.header.flags = Flags(inner.header.flags.0 & !Flags::HAS_ARCHIVE.0);
+        let (token, peer) = (Token(inner.call), session.peer);
+        let status = if let Some(code) = archive {
+            inner.header.flags = inner.header.flags.with(Flags::HAS_ARCHIVE);
+            let header = inner.header.encode(&session.keys.to_node, body);
+            let mut segments: SmallVec<[Segment<'static>; 8]> =
+                inner.payload.iter().cloned().collect();
+            segments.push(code.archive());
+            inner.timings.archive_sent = true;
+            self.fabric.send(peer, &header, &segments, token)
+        } else {
+            let header = inner.header.encode(&session.keys.to_node, body);
+            self.fabric.send(peer, &header, &inner.payload, token)
+        };
+        if status? == SendStatus::Pending {
+            inner.sends += 1;
+        }
+        Ok((HEADER_LEN + body) as u64)
+    }
+
+    /// Ends a call, if it has not ended yet. `guard` is the slot's.
+    pub(crate) fn end(&self, slot: &Slot, mut guard: MutexGuard<'_, Inner>, ending: Ending) {
+        if guard.ending.is_some() {
+            return;
+        }
+        self.forget_deadline(&mut guard);
+        guard.timings.total = guard.started.map(|started| started.elapsed());
+        if let Some(session) = &guard.session {
+            let mut stats = session.stats.lock();
+            stats.pending -= 1;
+            match &ending {
+                Ending::Value(_) => stats.values += 1,
+                Ending::Throw(_) => stats.throws += 1,
+                Ending::Error(error) => {
+                    stats.errors += 1;
+                    stats.timeouts += u64::from(matches!(error, ClientError::Timeout(_)));
+                }
+            }
+        }
+        guard.ending = Some(ending);
+        self.finish(slot, guard);
+    }
+
+    /// Finishes a call that has ended and whose payload the transport has let go of.
+    pub(crate) fn finish(&self, slot: &Slot, mut guard: MutexGuard<'_, Inner>) {
+        if guard.sends > 0 || guard.finished {
+            return;
+        }
+        if guard.abandoned {
+            return self.free(slot, guard);
+        }
+        let Some(ending) = &guard.ending else { return };
+        let state = ending.state();
+        guard.finished = true;
+        // What the payload was made of is not needed any more; the state tells the caller so.
+        guard.payload.clear();
+        let notify = guard.notify.take();
+        // With the lock held: once it is not, the call may be taken and the slot be another's.
+        if notify.is_none() && guard.waiters.is_empty() {
+            slot.set_state(state);
+            return;
+        }
+        let waiters = std::mem::take(&mut guard.waiters);
+        slot.notifying(true);
+        slot.set_state(state);
+        drop(guard);
+        if let Some(notify) = notify {
+            notify();
+        }
+        slot.notifying(false);
+        for waiter in waiters {
+            waiter.unpark();
+        }
+    }
+
+    /// Takes a finished call's ending and frees its slot.
+    pub(crate) fn take(&self, slot: &Slot) -> Option<(Ending, crate::Timings)> {
+        let mut inner = slot.settled();
+        if !inner.finished {
+            return None;
+        }
+        let ending = inner.ending.take()?;
+        let timings = inner.timings;
+        self.free(slot, inner);
+        Some((ending, timings))
+    }
+
+    /// Gives a call up. If the transport still reads its payload, `patient` leaves everything as it is and answers
+    /// `false`; else the slot is freed later, by itself.
+    pub(crate) fn abandon(&self, slot: &Slot, patient: bool) -> bool {
+        let mut inner = slot.settled();
+        if inner.sends > 0 && patient {
+            return false;
+        }
+        inner.notify = None;
+        inner.waiters.clear();
+        if inner.ending.is_none()
+            && let Some(session) = &inner.session
+        {
+            session.stats.lock().pending -= 1;
+        }
+        self.forget_deadline(&mut inner);
+        if inner.sends > 0 {
+            inner.abandoned = true;
+        } else {
+            self.free(slot, inner);
+        }
+        true
+    }
+
+    pub(crate) fn free(&self, slot: &Slot, mut inner: MutexGuard<'_, Inner>) {
+        inner.clear();
+        drop(inner);
+        self.slab.release(slot);
+    }
+
+    fn forget_deadline(&self, inner: &mut Inner) {
+        if inner.deadline.take().is_some() {
+            self.deadlines.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Drives the fabric once. Returns the number of deliveries.
+    pub(crate) fn poll(&self) -> usize {
+        let delivered = self.fabric.poll(&mut Deliver::new(self));
+        if delivered > 0 && !self.failed_peers.lock().is_empty() {
+            self.fail_reported_peers();
+        }
+        delivered
+    }
+
+    /// Drives the fabric until the call is finished or `spin` has passed.
+    pub(crate) fn spin(&self, slot: &Slot, spin: Duration) -> CallState {
+        let mut start: Option<Instant> = None;
+        loop {
+            for _ in 0..POLLS_PER_CLOCK {
+                let state = slot.state();
+                if state != CallState::Pending {
+                    return state;
+                }
+                if self.poll() == 0 {
+                    std::hint::spin_loop();
+                }
+            }
+            // The clock is not read before the first polls are over: a warm call is back by then.
+            let now = Instant::now();
+            let spun = now - *start.get_or_insert(now);
+            if spun >= spin {
+                return slot.state();
+            }
+            if spun >= POLITE_AFTER {
+                std::thread::yield_now();
+            }
+        }
+    }
+
+    /// Fails every call of the session that has not ended, closes it, and lets its peer go.
+    pub(crate) fn fail_session(&self, session: &Arc<SessionCore>, reason: ClientError) {
+        if !session.fail(reason.clone()) {
+            return;
+        }
+        self.sessions
+            .write()
+            .retain(|other| !Arc::ptr_eq(other, session));
+        for slot in self.slab.iter() {
+            let inner = slot.inner.lock();
+            if inner.call != 0
+                && !inner.abandoned
+                && inner
+                    .session
+                    .as_ref()
+                    .is_some_and(|of| Arc::ptr_eq(of, session))
+            {
+                self.end(slot, inner, Ending::Error(reason.clone()));
+            }
+        }
+        // Pending sends end now, with an error that the next polls deliver.
+        self.fabric.remove_peer(session.peer);
+        self.fabric.wake();
+        session.hang_up();
+    }
+
+    fn fail_reported_peers(&self) {
+        let failed = std::mem::take(&mut *self.failed_peers.lock());
+        for (peer, reason) in failed {
+            let session = {
+                let sessions = self.sessions.read();
+                sessions
+                    .iter()
+                    .find(|session| session.peer == peer)
+                    .cloned()
+            };
+            if let Some(session) = session {
+                let reason = ClientError::PeerDied(format!("{} died: {reason}", session.name));
+                self.fail_session(&session, reason);
+            }
+        }
+    }
+
+    /// Fails the calls whose deadline has passed at `now`.
+    pub(crate) fn expire(&self, now: Instant) {
+        if self.deadlines.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        for slot in self.slab.iter() {
+            let inner = slot.inner.lock();
+            if inner.ending.is_none() && inner.deadline.is_some_and(|deadline| deadline <= now) {
+                let node = inner
+                    .session
+                    .as_ref()
+                    .map_or("the node", |s| s.name.as_str());
+                let error = ClientError::Timeout(format!(
+                    "{node} did not answer within the call's deadline of {} ms",
+                    inner.header.deadline_ms
+                ));
+                self.end(slot, inner, Ending::Error(error));
+            }
+        }
+    }
+}
+
+/// A deadline as a frame carries it: whole milliseconds, never 0, which would mean none.
+fn deadline_ms(deadline: Duration) -> u32 {
+    u32::try_from(deadline.as_millis())
+        .unwrap_or(u32::MAX)
+        .max(1)
+}

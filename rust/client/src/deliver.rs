@@ -1,0 +1,171 @@
+//! Deliveries: what a client does with what the fabric brings.
+//!
+//! A frame is believed once it names a call that is under way, on the session that the call was made on, with that
+//! session's tag. Everything else, late, doubled or forged, is counted and dropped.
+
+use bitcode_transport::{Body, Fabric, HEADER_LEN, HeaderBytes, PeerFailure, PeerId, Sink};
+use bitcode_transport::{Token, TransportError};
+use bitcode_wire::error::{ErrorCode, ErrorPayload};
+use bitcode_wire::frame::{Header, Kind, SessionKey};
+use parking_lot::MutexGuard;
+use std::sync::atomic::Ordering;
+
+use crate::ClientError;
+use crate::core::Core;
+use crate::slot::{Bytes, Ending, Inner, Slot};
+
+/// The sink of a client's fabric.
+pub(crate) struct Deliver<'a, F>(&'a Core<F>);
+
+impl<'a, F: Fabric> Deliver<'a, F> {
+    pub(crate) fn new(core: &'a Core<F>) -> Self {
+        Self(core)
+    }
+
+    /// Finds the call that a frame answers, and locks its slot. `None` if there is no such call: the frame was counted.
+    fn answered(
+        &self,
+        bytes: &HeaderBytes,
+        body_len: usize,
+    ) -> Option<(Header, &'a Slot, MutexGuard<'a, Inner>)> {
+        let found = Header::decode(bytes).ok().and_then(|header| {
+            let slot = self.0.slab.of_call(header.call)?;
+            Some((header, slot, slot.inner.lock()))
+        });
+        if let Some((header, slot, inner)) = found
+            && header.call == inner.call
+            && let Some(session) = &inner.session
+            && session.id == header.session
+        {
+            let key: &SessionKey = &session.keys.to_origin;
+            if header.verify(bytes, key, body_len).is_ok() && header.epoch == session.epoch {
+                return Some((header, slot, inner));
+            }
+            session.stats.lock().dropped_frames += 1;
+        } else {
+            self.0.stray_frames.fetch_add(1, Ordering::Relaxed);
+        }
+        None
+    }
+
+    /// The node lacks the code: the same call goes out again, with the archive. Once per call.
+    fn need_code(&self, slot: &Slot, mut inner: MutexGuard<'_, Inner>) {
+        let Some(session) = inner.session.clone() else {
+            return;
+        };
+        if inner.timings.archive_sent
+            || inner.ending.is_some()
+            || inner.abandoned
+            || inner.code.is_none()
+        {
+            session.stats.lock().dropped_frames += 1;
+            return;
+        }
+        inner.timings.need_code += 1;
+        let sent = self.0.transmit(&session, &mut inner, true);
+        let mut stats = session.stats.lock();
+        stats.need_code += 1;
+        match sent {
+            Ok(bytes) => {
+                stats.bytes_sent += bytes;
+                stats.archives_sent += 1;
+            }
+            Err(error) => {
+                drop(stats);
+                self.0.end(slot, inner, Ending::Error(error));
+            }
+        }
+    }
+}
+
+impl<F: Fabric> Sink for Deliver<'_, F> {
+    fn admit(&mut self, header: &HeaderBytes, body_len: usize) -> bool {
+        self.answered(header, body_len)
+            .is_some_and(|(_, _, inner)| inner.ending.is_none() && !inner.abandoned)
+    }
+
+    fn frame(&mut self, bytes: &HeaderBytes, body: &mut Body) {
+        let Some((header, slot, inner)) = self.answered(bytes, body.len()) else {
+            return;
+        };
+        if header.kind == Kind::NeedCode {
+            return self.need_code(slot, inner);
+        }
+        let Some(session) = &inner.session else {
+            return;
+        };
+        let mut stats = session.stats.lock();
+        stats.bytes_received += (HEADER_LEN + body.len()) as u64;
+        if inner.ending.is_some() || inner.abandoned {
+            stats.dropped_frames += 1; // A duplicate, or too late.
+            return;
+        }
+        drop(stats);
+        let len = header.payload_len(body.len()).unwrap_or_default();
+        let ending = match header.kind {
+            Kind::Value | Kind::Pong => Ending::Value(Bytes::take(body, len)),
+            Kind::Throw => Ending::Throw(Bytes::take(body, len)),
+            Kind::Error => {
+                let error = remote_error(&body.bytes()[..len]);
+                if let (Some(code), true) = (&inner.code, refuses_code(&error)) {
+                    session.known.remove(code.number());
+                }
+                Ending::Error(error)
+            }
+            _ => {
+                session.stats.lock().dropped_frames += 1;
+                return;
+            }
+        };
+        self.0.end(slot, inner, ending);
+    }
+
+    fn sent(&mut self, token: Token, result: Result<(), TransportError>) {
+        let Some(slot) = self.0.slab.of_call(token.0) else {
+            return;
+        };
+        let mut inner = slot.inner.lock();
+        if inner.call != token.0 {
+            return;
+        }
+        inner.sends = inner.sends.saturating_sub(1);
+        match result {
+            Ok(()) => self.0.finish(slot, inner),
+            // The call itself may be over already; then only the payload was being waited for.
+            Err(_) if inner.ending.is_some() || inner.abandoned => self.0.finish(slot, inner),
+            Err(error) => self.0.end(slot, inner, Ending::Error(error.into())),
+        }
+    }
+
+    fn peer_failed(&mut self, peer: PeerId, reason: PeerFailure) {
+        let mut failed = self.0.failed_peers.lock();
+        failed.push((peer, reason.to_string()));
+    }
+}
+
+/// Whether the error means that the node did not keep the code.
+fn refuses_code(error: &ClientError) -> bool {
+    matches!(
+        error,
+        ClientError::Remote {
+            code: ErrorCode::BAD_ARCHIVE
+                | ErrorCode::BAD_HASH
+                | ErrorCode::BAD_IMAGE
+                | ErrorCode::NO_IMAGE
+                | ErrorCode::UNRESOLVED_SYMBOL
+                | ErrorCode::UNSUPPORTED
+                | ErrorCode::BAD_ABI,
+            ..
+        }
+    )
+}
+
+fn remote_error(payload: &[u8]) -> ClientError {
+    match ErrorPayload::decode(payload) {
+        Ok(error) => ClientError::Remote {
+            code: error.code,
+            message: error.message.to_owned(),
+        },
+        Err(error) => ClientError::Internal(format!("the node's ERROR frame is not one: {error}")),
+    }
+}

@@ -1,0 +1,86 @@
+//! Why a call, or a connection, did not work: one enum, with the numbers of the C ABI.
+
+use bitcode_transport::TransportError;
+use bitcode_wire::error::ErrorCode;
+
+/// An error of the calling side. Cheap to clone: one failure may end many calls.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// The caller: an argument makes no sense.
+    #[error("{0}")]
+    BadArgument(String),
+    /// The environment: nothing answers at the address.
+    #[error("{0}")]
+    ConnectRefused(String),
+    /// The caller: the key is not the node's.
+    #[error("{0}")]
+    AuthFailed(String),
+    /// The caller: one side has a key, the other has none.
+    #[error("{0}")]
+    KeyRequired(String),
+    /// The peer: it speaks another version.
+    #[error("{0}")]
+    VersionMismatch(String),
+    /// The time given was not enough.
+    #[error("{0}")]
+    Timeout(String),
+    /// The peer: its process or its machine is gone.
+    #[error("{0}")]
+    PeerDied(String),
+    /// The caller closed the session.
+    #[error("the session with {0} was closed here; connect again to make calls")]
+    SessionClosed(String),
+    /// The environment: UCX or a socket failed.
+    #[error("{0}")]
+    Transport(String),
+    /// The node answered with an error.
+    #[error("{code}: {message}")]
+    Remote {
+        /// For programs.
+        code: ErrorCode,
+        /// The node's sentence.
+        message: String,
+    },
+    /// A fault of this library.
+    #[error("{0}; this is a fault of BitCode.jl, please report it")]
+    Internal(String),
+    /// The caller: more bytes than the node, or this side, takes.
+    #[error("{0}")]
+    TooLarge(String),
+}
+
+impl ClientError {
+    /// The error's number in the C ABI (`BC_E_…`), always negative.
+    pub fn code(&self) -> i32 {
+        match self {
+            Self::BadArgument(_) => -1,
+            Self::ConnectRefused(_) => -2,
+            Self::AuthFailed(_) => -3,
+            Self::KeyRequired(_) => -4,
+            Self::VersionMismatch(_) => -5,
+            Self::Timeout(_) => -6,
+            Self::PeerDied(_) => -7,
+            Self::SessionClosed(_) => -8,
+            Self::Transport(_) => -9,
+            Self::Remote { .. } => -10,
+            Self::Internal(_) => -11,
+            Self::TooLarge(_) => -12,
+        }
+    }
+}
+
+impl From<TransportError> for ClientError {
+    fn from(error: TransportError) -> Self {
+        match error {
+            TransportError::Setting { .. } | TransportError::Start { .. } => {
+                Self::BadArgument(error.to_string())
+            }
+            TransportError::PeerFailed(_) | TransportError::UnknownPeer(_) => {
+                Self::PeerDied(error.to_string())
+            }
+            TransportError::TooLarge { .. } => Self::TooLarge(error.to_string()),
+            other => Self::Transport(other.to_string()),
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! Sessions: connections to one node each.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use bitcode_transport::{Fabric, PeerId};
+use bitcode_wire::frame::{Kind, SessionKeys};
+use bitcode_wire::handshake::Welcome;
+use parking_lot::Mutex;
+
+use crate::call::Call;
+use crate::client::Handle;
+use crate::known::KnownSet;
+use crate::slot::{Ending, Payload};
+use crate::{CallState, ClientError, Code, SessionStats};
+
+/// How a call is made.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct CallOptions {
+    /// The result is not wanted: the node answers with an empty value as soon as it has accepted the call.
+    pub no_result: bool,
+    /// Bounds the whole call: the node does not start it later, and it fails here.
+    pub deadline: Option<Duration>,
+    /// Measure the call even if it is warm (a call that carries its archive always is).
+    pub timed: bool,
+}
+
+impl CallOptions {
+    /// The result is not wanted.
+    #[must_use]
+    pub fn no_result(mut self, no_result: bool) -> Self {
+        self.no_result = no_result;
+        self
+    }
+
+    /// Bounds the whole call.
+    #[must_use]
+    pub fn deadline(mut self, deadline: Option<Duration>) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// Measure even a warm call.
+    #[must_use]
+    pub fn timed(mut self, timed: bool) -> Self {
+        self.timed = timed;
+        self
+    }
+}
+
+/// What a handshake agreed on: all that a session needs to know.
+pub struct Terms {
+    /// The secret of the data plane.
+    pub keys: SessionKeys,
+    /// What the node said.
+    pub welcome: Welcome,
+    /// The node's name in messages, such as `node 127.0.0.1:13337`.
+    pub name: String,
+    /// Called once when the session ends, to close the control channel.
+    pub hang_up: Option<Box<dyn FnOnce() + Send>>,
+}
+
+/// The shared part of a session.
+pub(crate) struct SessionCore {
+    pub(crate) id: u32,
+    pub(crate) origin: u32,
+    pub(crate) epoch: u16,
+    pub(crate) peer: PeerId,
+    pub(crate) keys: SessionKeys,
+    pub(crate) max_body: u64,
+    pub(crate) name: String,
+    pub(crate) known: KnownSet,
+    pub(crate) stats: Mutex<SessionStats>,
+    open: AtomicBool,
+    failure: OnceLock<ClientError>,
+    welcome: Welcome,
+    hang_up: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+}
+
+impl SessionCore {
+    pub(crate) fn new(terms: Terms, peer: PeerId, max_body: u64) -> Self {
+        Self {
+            id: terms.welcome.session,
+            origin: terms.welcome.origin,
+            epoch: terms.welcome.epoch,
+            peer,
+            keys: terms.keys,
+            max_body: terms.welcome.max_frame.min(max_body),
+            name: terms.name,
+            known: KnownSet::default(),
+            stats: Mutex::default(),
+            open: AtomicBool::new(true),
+            failure: OnceLock::new(),
+            welcome: terms.welcome,
+            hang_up: Mutex::new(terms.hang_up),
+        }
+    }
+
+    pub(crate) fn check_open(&self) -> Result<(), ClientError> {
+        if self.open.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        let gone = || ClientError::SessionClosed(self.name.clone());
+        Err(self.failure.get().cloned().unwrap_or_else(gone))
+    }
+
+    /// Marks the session as over. `false` if it was already.
+    pub(crate) fn fail(&self, reason: ClientError) -> bool {
+        let first = self.failure.set(reason).is_ok();
+        self.open.store(false, Ordering::SeqCst);
+        first
+    }
+
+    pub(crate) fn hang_up(&self) {
+        let hang_up = self.hang_up.lock().take();
+        if let Some(hang_up) = hang_up {
+            hang_up();
+        }
+    }
+}
+
+/// A connection to one node. Cheap to clone; it is closed when the last clone is dropped.
+pub struct Session<F: Fabric + 'static>(Arc<Connection<F>>);
+
+struct Connection<F: Fabric + 'static> {
+    handle: Arc<Handle<F>>,
+    core: Arc<SessionCore>,
+}
+
+impl<F: Fabric> Drop for Connection<F> {
+    fn drop(&mut self) {
+        let reason = ClientError::SessionClosed(self.core.name.clone());
+        self.handle.core().fail_session(&self.core, reason);
+    }
+}
+
+impl<F: Fabric> Clone for Session<F> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<F: Fabric> fmt::Debug for Session<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Session({}, {})", self.0.core.id, self.0.core.name)
+    }
+}
+
+impl<F: Fabric> Session<F> {
+    pub(crate) fn new(handle: Arc<Handle<F>>, core: Arc<SessionCore>) -> Self {
+        Self(Arc::new(Connection { handle, core }))
+    }
+
+    /// Begins a call and returns at once.
+    ///
+    /// # Errors
+    /// Why it could not be sent. Whatever happens later is the call's own ending.
+    pub fn call(
+        &self,
+        code: &Code,
+        payload: Payload,
+        options: &CallOptions,
+    ) -> Result<Call<F>, ClientError> {
+        let Connection { handle, core } = &*self.0;
+        let slot = handle
+            .core()
+            .begin(core, Kind::Call, Some(code), payload, options)?;
+        Ok(Call::new(Arc::clone(handle), slot.index))
+    }
+
+    /// Calls, and drives the transport for up to `spin` while waiting: the shortest way there is.
+    ///
+    /// A value is shown to `accept`; if that returns true the call is over and `None` is returned. In every other case the
+    /// call is returned, finished or not.
+    ///
+    /// # Errors
+    /// Why it could not be sent.
+    pub fn call_and_spin(
+        &self,
+        code: &Code,
+        payload: Payload,
+        options: &CallOptions,
+        spin: Duration,
+        accept: impl FnOnce(&[u8]) -> bool,
+    ) -> Result<Option<Call<F>>, ClientError> {
+        let Connection { handle, core } = &*self.0;
+        let client = handle.core();
+        let slot = client.begin(core, Kind::Call, Some(code), payload, options)?;
+        let state = if spin.is_zero() {
+            slot.state()
+        } else {
+            client.spin(slot, spin)
+        };
+        match state {
+            CallState::Value => {
+                let inner = slot.inner.lock();
+                if let Some(Ending::Value(bytes)) = &inner.ending
+                    && accept(bytes.as_slice())
+                {
+                    client.free(slot, inner);
+                    return Ok(None);
+                }
+            }
+            // The helper takes over.
+            CallState::Pending => client.fabric.wake(),
+            CallState::Throw | CallState::Error => {}
+        }
+        Ok(Some(Call::new(Arc::clone(handle), slot.index)))
+    }
+
+    /// Asks the node for a sign of life over the data plane.
+    ///
+    /// # Errors
+    /// Why it could not be sent.
+    pub fn ping(&self, options: &CallOptions) -> Result<Call<F>, ClientError> {
+        let Connection { handle, core } = &*self.0;
+        let slot = handle
+            .core()
+            .begin(core, Kind::Ping, None, Payload::new(), options)?;
+        Ok(Call::new(Arc::clone(handle), slot.index))
+    }
+
+    /// What the node said of itself.
+    pub fn welcome(&self) -> &Welcome {
+        &self.0.core.welcome
+    }
+
+    /// The node's name in messages.
+    pub fn name(&self) -> &str {
+        &self.0.core.name
+    }
+
+    /// The transport that was really chosen to this node, for people.
+    pub fn transport(&self) -> String {
+        self.0.handle.core().fabric.describe_peer(self.0.core.peer)
+    }
+
+    /// Whether calls can be made.
+    pub fn is_open(&self) -> bool {
+        self.0.core.check_open().is_ok()
+    }
+
+    /// Closes the session: pending calls fail. Closing again does nothing.
+    pub fn close(&self) {
+        let reason = ClientError::SessionClosed(self.0.core.name.clone());
+        self.0.handle.core().fail_session(&self.0.core, reason);
+    }
+
+    /// Why the session is not open any more.
+    pub fn failure(&self) -> Option<ClientError> {
+        self.0.core.failure.get().cloned()
+    }
+
+    /// Counters.
+    pub fn stats(&self) -> SessionStats {
+        *self.0.core.stats.lock()
+    }
+}

@@ -1,0 +1,240 @@
+//! A slot: everything about one call while it is under way.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+use std::thread::Thread;
+use std::time::Instant;
+
+use bitcode_transport::{Body, Segment};
+use bitcode_wire::frame::{Header, Kind};
+use parking_lot::{Mutex, MutexGuard};
+use smallvec::SmallVec;
+
+use crate::slab::call_id;
+use crate::{ClientError, Code, session::SessionCore};
+
+/// What a payload is made of. The segments stay readable until the call is finished: it may be sent twice.
+pub type Payload = SmallVec<[Segment<'static>; 4]>;
+
+/// What is told when a call is finished: called exactly once, from whichever thread saw the end.
+pub type Notify = Box<dyn FnOnce() + Send>;
+
+/// Where a call stands. The numbers are those of the C ABI.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum CallState {
+    /// It returned.
+    Value = 0,
+    /// Not finished: its payload must stay as it is.
+    Pending = 1,
+    /// The shipped function threw.
+    Throw = 2,
+    /// It failed.
+    Error = 3,
+}
+
+impl CallState {
+    pub(crate) fn from_number(number: u8) -> Self {
+        match number {
+            0 => Self::Value,
+            2 => Self::Throw,
+            3 => Self::Error,
+            _ => Self::Pending,
+        }
+    }
+}
+
+/// Results up to this length are kept in the slot itself.
+pub(crate) const SMALL: usize = 64;
+
+/// The bytes of a result.
+#[derive(Debug)]
+pub(crate) enum Bytes {
+    /// A few bytes, copied.
+    Small {
+        /// How many.
+        len: u8,
+        /// Those and zeros.
+        bytes: [u8; SMALL],
+    },
+    /// The first `len` bytes of a received body.
+    Large {
+        /// The body, as the transport delivered it.
+        body: Body,
+        /// Bytes of the result in it.
+        len: usize,
+    },
+}
+
+impl Bytes {
+    /// Takes the first `len` bytes of `body`: by copying if they are few, else the body itself.
+    pub(crate) fn take(body: &mut Body, len: usize) -> Self {
+        if len > SMALL {
+            return Self::Large {
+                body: std::mem::take(body),
+                len,
+            };
+        }
+        let mut bytes = [0; SMALL];
+        bytes[..len].copy_from_slice(&body.bytes()[..len]);
+        Self::Small {
+            len: len as u8,
+            bytes,
+        }
+    }
+
+    pub(crate) fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::Small { len, bytes } => &bytes[..usize::from(*len)],
+            Self::Large { body, len } => &body.bytes()[..*len],
+        }
+    }
+}
+
+/// How a call ended.
+#[derive(Debug)]
+pub(crate) enum Ending {
+    Value(Bytes),
+    Throw(Bytes),
+    Error(ClientError),
+}
+
+impl Ending {
+    pub(crate) fn state(&self) -> CallState {
+        match self {
+            Self::Value(_) => CallState::Value,
+            Self::Throw(_) => CallState::Throw,
+            Self::Error(_) => CallState::Error,
+        }
+    }
+}
+
+/// Facts about a call, for reports.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Timings {
+    /// From the start of the call to its reply; `None` if the call was so ordinary that no clock was read.
+    pub total: Option<std::time::Duration>,
+    /// What the node measured, in microseconds: queue, decode, parse, link, optimise, emit, run. Only for the call
+    /// that made the node compile.
+    pub node_us: Option<[u32; 7]>,
+    /// Whether the archive was sent.
+    pub archive_sent: bool,
+    /// How often the node asked for the code.
+    pub need_code: u32,
+}
+
+/// One place for a call. Slots are made once and used again and again.
+#[repr(align(128))] // Two cache lines, which is what a core fetches at a time: neighbours do not disturb each other.
+pub(crate) struct Slot {
+    pub(crate) index: u32,
+    /// For the slab's free list.
+    pub(crate) next_free: AtomicU32,
+    state: AtomicU8,
+    /// A callback of this call is running just now.
+    notifying: AtomicBool,
+    pub(crate) inner: Mutex<Inner>,
+}
+
+/// The part of a slot that its lock guards.
+pub(crate) struct Inner {
+    /// The call, 0 if the slot is free.
+    pub(crate) call: u64,
+    generation: u64,
+    pub(crate) header: Header,
+    pub(crate) session: Option<Arc<SessionCore>>,
+    pub(crate) code: Option<Code>,
+    pub(crate) payload: Payload,
+    /// Sends whose completion has not been reported: while there are any, the transport reads the payload.
+    pub(crate) sends: u32,
+    pub(crate) ending: Option<Ending>,
+    pub(crate) finished: bool,
+    /// Nobody wants the result any more; the slot is freed as soon as the transport lets go of the payload.
+    pub(crate) abandoned: bool,
+    pub(crate) deadline: Option<Instant>,
+    pub(crate) started: Option<Instant>,
+    pub(crate) timings: Timings,
+    pub(crate) notify: Option<Notify>,
+    pub(crate) waiters: SmallVec<[Thread; 1]>,
+}
+
+impl Slot {
+    pub(crate) fn new(index: u32) -> Self {
+        Self {
+            index,
+            next_free: AtomicU32::new(0),
+            state: AtomicU8::new(CallState::Pending as u8),
+            notifying: AtomicBool::new(false),
+            inner: Mutex::new(Inner {
+                call: 0,
+                generation: 0,
+                header: Header::new(Kind::Call),
+                session: None,
+                code: None,
+                payload: Payload::new(),
+                sends: 0,
+                ending: None,
+                finished: false,
+                abandoned: false,
+                deadline: None,
+                started: None,
+                timings: Timings::default(),
+                notify: None,
+                waiters: SmallVec::new(),
+            }),
+        }
+    }
+
+    /// Where the slot's call stands. Meaningful only to who holds the call.
+    pub(crate) fn state(&self) -> CallState {
+        CallState::from_number(self.state.load(Ordering::Acquire))
+    }
+
+    pub(crate) fn set_state(&self, state: CallState) {
+        self.state.store(state as u8, Ordering::Release);
+    }
+
+    /// Marks, with the lock held, that a callback is about to run, and later that it has run.
+    pub(crate) fn notifying(&self, now: bool) {
+        self.notifying.store(now, Ordering::Release);
+    }
+
+    /// Locks the slot at a moment when no callback of its call runs. They only wake somebody, so that is soon.
+    pub(crate) fn settled(&self) -> MutexGuard<'_, Inner> {
+        loop {
+            let inner = self.inner.lock();
+            if !self.notifying.load(Ordering::Acquire) {
+                return inner;
+            }
+            drop(inner);
+            std::thread::yield_now();
+        }
+    }
+}
+
+impl Inner {
+    /// Begins the slot's next generation and returns its call id.
+    pub(crate) fn open(&mut self, index: u32) -> u64 {
+        // 40 bits of generations, never 0: at a call per microsecond and slot they last twelve days, and only an
+        // answer delayed for exactly that long could be taken for another's.
+        self.generation = (self.generation + 1) & ((1 << 40) - 1);
+        self.generation = self.generation.max(1);
+        self.call = call_id(index, self.generation);
+        self.call
+    }
+
+    /// Empties the slot. Nothing of the caller's is kept.
+    pub(crate) fn clear(&mut self) {
+        self.call = 0;
+        self.session = None;
+        self.code = None;
+        self.payload.clear();
+        self.ending = None;
+        self.finished = false;
+        self.abandoned = false;
+        self.deadline = None;
+        self.started = None;
+        self.timings = Timings::default();
+        self.notify = None;
+        self.waiters.clear();
+    }
+}
