@@ -162,11 +162,25 @@ cat > "$made/bin/julia" <<WRAPPER
 #!/bin/sh
 # Debian 11's Julia with its own libraries, for itself alone (made by deps/julia.sh, which says why).
 # -H tells Julia that its home is here: what it starts as "julia" is then this file again.
-prefix=\$(dirname "\$(dirname "\$(readlink -f "\$0")")")
+self=\$(readlink -f "\$0")
+prefix=\${self%/bin/julia}
 lib=\$prefix/lib/$triplet
+export JULIA_DEPOT_PATH="\${JULIA_DEPOT_PATH:-\${prefix%/*}/.depot:\$prefix/share/julia}"
 exec $linker --library-path "\$lib:\$lib/julia" "\$prefix/libexec/julia" -H "\$prefix/bin" "\$@"
 WRAPPER
 chmod 755 "$made/bin/julia"
+
+# With no package registry at all, Pkg wants to fetch one before it does anything, even run a package's tests. An empty one
+# will do: BitCode.jl uses the standard library only. (For the rest of the world: Pkg.Registry.add("General").)
+mkdir -p "$made/share/julia/registries/Nothing"
+cat > "$made/share/julia/registries/Nothing/Registry.toml" <<'REGISTRY'
+name = "Nothing"
+uuid = "2a3a5a0c-6f0c-4d46-8c55-7e5e3f0c9d11"
+repo = ""
+description = "An empty registry, so that Pkg works offline"
+
+[packages]
+REGISTRY
 
 # It has to do what Julia does before it takes its place: exceptions, BLAS, GMP, MPFR, PCRE, libgit2, a child process.
 # shellcheck disable=SC2016

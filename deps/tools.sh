@@ -71,16 +71,13 @@ find_julia() {
     return 1
 }
 
-# Sets CARGO, JULIA, PATH and, for the private Julia, a depot inside the clone. For the Makefile and the tests.
+# Sets CARGO, JULIA and PATH. For the Makefile and the tests.
 use_tools() {
     CARGO=$(find_cargo) || { echo "no cargo $(bitcode_rust_wanted) or newer: run deps/setup.sh (or make setup)" >&2; return 1; }
     JULIA=$(find_julia) || { echo "no usable julia 1.5${JULIA:+ at JULIA=$JULIA}: run deps/setup.sh (or make setup)" >&2; return 1; }
     # cargo runs the rustc, rustdoc and clippy-driver of the PATH: let them be its own.
     PATH=$(dirname "$CARGO"):$PATH
     export CARGO JULIA PATH
-    if [ "$JULIA" = "$bitcode_root/.julia-prefix/bin/julia" ]; then
-        export JULIA_DEPOT_PATH=${JULIA_DEPOT_PATH:-$bitcode_root/.depot}
-    fi
 }
 
 if [ "${BASH_SOURCE[0]}" = "$0" ]; then
