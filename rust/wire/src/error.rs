@@ -101,7 +101,7 @@ pub struct ErrorPayload<'a> {
 
 impl<'a> ErrorPayload<'a> {
     /// The longest message, in bytes.
-    pub const MAX_MESSAGE: usize = 64 * 1024;
+    pub const MAX_MESSAGE: usize = 32 << 10;
 
     /// The bytes. A message over [`Self::MAX_MESSAGE`] is cut at a character: an error must always get through.
     pub fn encode(&self) -> Vec<u8> {

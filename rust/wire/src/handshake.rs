@@ -370,10 +370,9 @@ impl Answer {
             Self::Refused(refusal) => {
                 let mut writer = Writer::new("refusal");
                 writer.u8(REFUSED);
-                let message =
-                    &refusal.message[..refusal.message.floor_char_boundary(MAX_TEXT_BYTES)];
+                let Refusal { code, message } = refusal;
                 ErrorPayload {
-                    code: refusal.code,
+                    code: *code,
                     message,
                 }
                 .write(&mut writer);

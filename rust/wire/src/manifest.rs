@@ -13,7 +13,7 @@ pub use object::{
 };
 
 use crate::archive::ArchiveError;
-use crate::codec::{DecodeError, Reader, Writer};
+use crate::codec::{DecodeError, EncodeError, Problem, Reader, Writer};
 
 /// The longest manifest, in bytes.
 pub const MAX_MANIFEST_BYTES: usize = 16 << 20;
@@ -109,7 +109,7 @@ impl<'a> Manifest<'a> {
     pub fn decode(bytes: &'a [u8]) -> Result<Self, ArchiveError> {
         let mut reader = Reader::new("manifest", bytes);
         if bytes.len() > MAX_MANIFEST_BYTES {
-            let problem = crate::codec::Problem::OverLimit {
+            let problem = Problem::OverLimit {
                 found: bytes.len() as u64,
                 limit: MAX_MANIFEST_BYTES as u64,
             };
@@ -129,7 +129,17 @@ impl<'a> Manifest<'a> {
         self.check()?;
         let mut writer = Writer::new("manifest");
         self.write(&mut writer);
-        Ok(writer.finish()?)
+        let bytes = writer.finish()?;
+        if bytes.len() > MAX_MANIFEST_BYTES {
+            return Err(EncodeError {
+                what: "manifest",
+                field: "length",
+                found: bytes.len() as u64,
+                limit: MAX_MANIFEST_BYTES as u64,
+            }
+            .into());
+        }
+        Ok(bytes)
     }
 
     /// Reads the fields without checking what they mean.

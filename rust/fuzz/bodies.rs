@@ -1,0 +1,118 @@
+// What each fuzz target does with its input. Shared by the targets of this crate and by `rust/wire/tests/`, which runs the
+// same functions on a stable toolchain; it names nothing but the public functions of `bitcode_wire`.
+//
+// Each body holds the decoder to two promises: it never panics, and bytes that decode are the only spelling of their
+// value, so that encoding it again gives the same bytes. It returns whether anything was decoded.
+
+use bitcode_wire::archive::Archive;
+use bitcode_wire::error::ErrorPayload;
+use bitcode_wire::frame::{HEADER_LEN, Header, SessionKey};
+use bitcode_wire::handshake::{Answer, Hello, Preamble};
+use bitcode_wire::manifest::Manifest;
+
+/// A frame's header; the bytes after it stand for the body.
+pub(crate) fn frame_header(data: &[u8]) -> bool {
+    let Some((bytes, body)) = data.split_first_chunk::<HEADER_LEN>() else {
+        return Header::decode(data).is_ok();
+    };
+    let Ok(header) = Header::decode(bytes) else {
+        return false;
+    };
+    let key = SessionKey::new([7; SessionKey::LEN]);
+    let _ = header.verify(bytes, &key, body.len());
+    let fits = header.archive_len as usize <= body.len();
+    assert_eq!(header.split(body).is_ok(), fits);
+
+    let again = header.encode(&key, body.len());
+    let tag_at = HEADER_LEN - size_of::<u64>();
+    assert_eq!(
+        again[..tag_at],
+        bytes[..tag_at],
+        "a header has one spelling"
+    );
+    assert_eq!(
+        header.verify(&again, &key, body.len()).is_ok(),
+        fits,
+        "its own tag fits it"
+    );
+    assert!(
+        header.verify(&again, &key, body.len() + 1).is_err(),
+        "the tag covers the body's length"
+    );
+    true
+}
+
+/// A whole archive.
+pub(crate) fn archive(data: &[u8]) -> bool {
+    match Archive::decode(data) {
+        Ok(archive) => {
+            let (bytes, _) = archive.encode().expect("what decodes also encodes");
+            assert!(bytes == data, "an archive has one spelling");
+            true
+        }
+        Err(error) => {
+            assert!(!error.to_string().is_empty());
+            false
+        }
+    }
+}
+
+/// A manifest.
+pub(crate) fn manifest(data: &[u8]) -> bool {
+    match Manifest::decode(data) {
+        Ok(manifest) => {
+            let bytes = manifest.encode().expect("what decodes also encodes");
+            assert!(bytes == data, "a manifest has one spelling");
+            true
+        }
+        Err(error) => {
+            assert!(!error.to_string().is_empty());
+            false
+        }
+    }
+}
+
+/// Each message of the control channel.
+pub(crate) fn handshake(data: &[u8]) -> bool {
+    let mut decoded = false;
+    if let Ok(preamble) = Preamble::decode(data) {
+        assert_eq!(preamble.encode(), data, "a preamble has one spelling");
+        let ours = Preamble::ours(true);
+        assert_eq!(
+            ours.agree(&preamble).is_ok(),
+            preamble.agree(&ours).is_ok(),
+            "both sides come to one result"
+        );
+        decoded = true;
+    }
+    if let Ok(hello) = Hello::decode(data) {
+        assert!(
+            hello.encode().expect("what decodes also encodes") == data,
+            "a hello has one spelling"
+        );
+        decoded = true;
+    }
+    if let Ok(answer) = Answer::decode(data) {
+        assert!(
+            answer.encode().expect("what decodes also encodes") == data,
+            "an answer has one spelling"
+        );
+        decoded = true;
+    }
+    decoded
+}
+
+/// The payload of an ERROR frame.
+pub(crate) fn error_payload(data: &[u8]) -> bool {
+    match ErrorPayload::decode(data) {
+        Ok(error) => {
+            assert!(error.encode() == data, "an ERROR payload has one spelling");
+            assert!(!error.to_string().is_empty());
+            true
+        }
+        Err(error) => {
+            assert!(!error.to_string().is_empty());
+            false
+        }
+    }
+}

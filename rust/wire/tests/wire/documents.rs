@@ -1,0 +1,1 @@
+//! The byte tables in the documents are those of the code.

@@ -1,0 +1,224 @@
+//! The header: layout, what it refuses, and what its tag covers.
+
+use super::sample;
+use bitcode_wire::code::CodePrefix;
+use bitcode_wire::frame::{
+    Flags, FrameError, HEADER_LEN, Header, Kind, LAYOUT, SessionKey, SessionKeys,
+};
+
+fn encoded() -> [u8; HEADER_LEN] {
+    sample::cold_call().encode(&sample::keys().to_node, sample::COLD_BODY)
+}
+
+/// A good CALL without an archive, with one byte changed.
+fn with_byte(at: usize, value: u8) -> [u8; HEADER_LEN] {
+    let mut bytes = Header::new(Kind::Call).encode(&sample::keys().to_node, 0);
+    bytes[at] = value;
+    bytes
+}
+
+#[test]
+fn layout_has_no_gaps_and_ends_with_the_header() {
+    let mut next = 0;
+    for field in LAYOUT {
+        assert_eq!(field.offset, next, "{}", field.name);
+        next += field.size;
+    }
+    assert_eq!(next, HEADER_LEN);
+}
+
+#[test]
+fn fields_stand_where_the_contract_says() {
+    let bytes = encoded();
+    assert_eq!(bytes[0..2], [0x7C, 0xB1]);
+    assert_eq!(bytes[2..4], [1, 1]);
+    assert_eq!(bytes[4..6], [3, 0]);
+    assert_eq!(bytes[6..8], [0x02, 0x01]);
+    assert_eq!(bytes[8..12], [0x06, 0x05, 0x04, 0x03]);
+    assert_eq!(bytes[12..16], [0x0A, 0x09, 0x08, 0x07]);
+    assert_eq!(
+        bytes[16..24],
+        [0x12, 0x11, 0x10, 0x0F, 0x0E, 0x0D, 0x0C, 0x0B]
+    );
+    assert_eq!(bytes[24..40], sample::cold_call().code.0);
+    assert_eq!(bytes[40..44], [0x13, 0, 0, 0]);
+    assert_eq!(bytes[44..48], [0x17, 0x16, 0x15, 0x14]);
+    assert_eq!(bytes[48..52], [0x1B, 0x1A, 0x19, 0x18]);
+    assert_eq!(bytes[52..54], [0x1D, 0x1C]);
+    assert_eq!(bytes[54..56], [0, 0]);
+}
+
+#[test]
+fn every_kind_comes_back() {
+    for kind in Kind::ALL {
+        let bytes = Header::new(kind).encode(&sample::keys().to_origin, 5);
+        assert_eq!(Header::decode(&bytes), Ok(Header::new(kind)));
+        assert_eq!(Kind::try_from(kind as u8), Ok(kind));
+    }
+}
+
+#[test]
+fn refuses_another_length() {
+    let bytes = encoded();
+    assert_eq!(Header::decode(&[]), Err(FrameError::Length(0)));
+    assert_eq!(Header::decode(&bytes[..63]), Err(FrameError::Length(63)));
+    let mut long = bytes.to_vec();
+    long.push(0);
+    assert_eq!(Header::decode(&long), Err(FrameError::Length(65)));
+}
+
+#[test]
+fn refuses_what_it_does_not_know() {
+    assert_eq!(
+        Header::decode(&with_byte(0, 0)),
+        Err(FrameError::Magic(0xB100))
+    );
+    assert_eq!(
+        Header::decode(&with_byte(2, 2)),
+        Err(FrameError::Version(2))
+    );
+    assert_eq!(Header::decode(&with_byte(3, 0)), Err(FrameError::Kind(0)));
+    assert_eq!(Header::decode(&with_byte(3, 9)), Err(FrameError::Kind(9)));
+    assert_eq!(Header::decode(&with_byte(4, 4)), Err(FrameError::Flags(4)));
+    assert_eq!(
+        Header::decode(&with_byte(5, 0x80)),
+        Err(FrameError::Flags(0x8000))
+    );
+    assert_eq!(
+        Header::decode(&with_byte(54, 1)),
+        Err(FrameError::Reserved(1))
+    );
+    assert_eq!(
+        Header::decode(&with_byte(55, 1)),
+        Err(FrameError::Reserved(0x100))
+    );
+}
+
+#[test]
+fn archive_flag_and_length_go_together_and_only_on_calls() {
+    let flag_alone = Header {
+        flags: Flags::HAS_ARCHIVE,
+        ..Header::new(Kind::Call)
+    };
+    let length_alone = Header {
+        archive_len: 4,
+        ..Header::new(Kind::Call)
+    };
+    let on_a_value = Header {
+        flags: Flags::HAS_ARCHIVE,
+        archive_len: 4,
+        ..Header::new(Kind::Value)
+    };
+    for header in [flag_alone, length_alone, on_a_value] {
+        let bytes = header.encode(&sample::keys().to_node, 4);
+        assert!(
+            matches!(Header::decode(&bytes), Err(FrameError::Archive { .. })),
+            "{header:?}"
+        );
+    }
+}
+
+#[test]
+fn any_changed_bit_fails_the_tag() {
+    let key = sample::keys().to_node;
+    let bytes = encoded();
+    let header = sample::cold_call();
+    assert_eq!(header.verify(&bytes, &key, sample::COLD_BODY), Ok(()));
+    for bit in 0..HEADER_LEN * 8 {
+        let mut changed = bytes;
+        changed[bit / 8] ^= 1 << (bit % 8);
+        assert_eq!(
+            header.verify(&changed, &key, sample::COLD_BODY),
+            Err(FrameError::Tag),
+            "bit {bit}"
+        );
+    }
+}
+
+#[test]
+fn another_key_direction_or_length_fails_the_tag() {
+    let bytes = encoded();
+    let header = sample::cold_call();
+    let other = SessionKeys::derive(b"another secret").to_node;
+    assert_eq!(
+        header.verify(&bytes, &other, sample::COLD_BODY),
+        Err(FrameError::Tag)
+    );
+    assert_eq!(
+        header.verify(&bytes, &sample::keys().to_origin, sample::COLD_BODY),
+        Err(FrameError::Tag)
+    );
+    for body in [0, sample::COLD_BODY - 1, sample::COLD_BODY + 1] {
+        assert_eq!(
+            header.verify(&bytes, &sample::keys().to_node, body),
+            Err(FrameError::Tag)
+        );
+    }
+}
+
+#[test]
+fn an_archive_longer_than_the_body_is_refused_after_the_tag() {
+    let key = sample::keys().to_node;
+    let header = sample::cold_call();
+    let short = header.archive_len as usize - 1;
+    let bytes = header.encode(&key, short);
+    assert_eq!(
+        header.verify(&bytes, &key, short),
+        Err(FrameError::Body {
+            archive: header.archive_len,
+            body: short
+        })
+    );
+    assert!(header.split(&vec![0; short]).is_err());
+}
+
+#[test]
+fn the_archive_is_last_in_the_body() {
+    let header = Header {
+        flags: Flags::HAS_ARCHIVE,
+        archive_len: 3,
+        ..Header::new(Kind::Call)
+    };
+    assert_eq!(
+        header.split(b"payloadarc"),
+        Ok((&b"payload"[..], &b"arc"[..]))
+    );
+    assert_eq!(header.split(b"arc"), Ok((&b""[..], &b"arc"[..])));
+    assert_eq!(
+        Header::new(Kind::Value).split(b"all"),
+        Ok((&b"all"[..], &b""[..]))
+    );
+}
+
+/// The warm path: a header is made, read and checked without touching the heap.
+#[test]
+fn allocates_nothing() {
+    let key = sample::keys().to_node;
+    let used = allocation_counter::measure(|| {
+        let bytes = sample::value().encode(&key, 8);
+        let header = Header::decode(&bytes).expect("own header");
+        header.verify(&bytes, &key, 8).expect("own tag");
+    });
+    assert_eq!(used.count_total, 0);
+}
+
+#[test]
+fn keys_do_not_print_themselves() {
+    let key = SessionKey::new([0xAB; 16]);
+    assert_eq!(format!("{key:?}"), "SessionKey(..)");
+    assert!(!format!("{:?}", sample::keys()).contains(|c: char| c.is_ascii_digit()));
+}
+
+#[test]
+fn the_two_directions_have_different_keys() {
+    let keys = sample::keys();
+    assert_ne!(keys.to_node, keys.to_origin);
+    assert_eq!(keys, SessionKeys::derive(sample::SECRET));
+    assert_ne!(keys, SessionKeys::derive(b""));
+}
+
+#[test]
+fn prefixes_belong_to_their_code() {
+    assert!(!CodePrefix::NONE.matches(&bitcode_wire::code::CodeId::of(b"")));
+    assert_eq!(CodePrefix::default(), CodePrefix::NONE);
+}

@@ -1,0 +1,298 @@
+//! One value of each type, with every field set: what the golden files hold and what hostile inputs are made from.
+
+use bitcode_wire::archive::{Archive, Image, ImageKind};
+use bitcode_wire::code::CodeId;
+use bitcode_wire::error::{ErrorCode, ErrorPayload};
+use bitcode_wire::frame::{Flags, Header, Kind, SessionKeys};
+use bitcode_wire::handshake::{Answer, Hello, Preamble, PreambleFlags, Refusal, Role, Welcome};
+use bitcode_wire::manifest::{
+    ArrayObject, DataObject, Dependency, ElementFlags, Manifest, Object, Relocation, TypeFlags,
+    TypeObject,
+};
+
+/// The secret that the golden frames' keys come from.
+pub(crate) const SECRET: &[u8] = b"BitCode.jl golden frames";
+
+/// The keys of the golden frames.
+pub(crate) fn keys() -> SessionKeys {
+    SessionKeys::derive(SECRET)
+}
+
+/// A CALL with an archive and every field set.
+pub(crate) fn cold_call() -> Header {
+    Header {
+        kind: Kind::Call,
+        flags: Flags::HAS_ARCHIVE.with(Flags::NO_REPLY),
+        hops: 0x0102,
+        session: 0x0304_0506,
+        origin: 0x0708_090A,
+        call: 0x0B0C_0D0E_0F10_1112,
+        code: CodeId::of(b"golden").prefix(),
+        archive_len: 0x13,
+        deadline_ms: 0x1415_1617,
+        hop_budget: 0x1819_1A1B,
+        epoch: 0x1C1D,
+    }
+}
+
+/// Bytes of the body that [`cold_call`] announces.
+pub(crate) const COLD_BODY: usize = 0x113;
+
+/// The VALUE of a warm call.
+pub(crate) fn value() -> Header {
+    Header {
+        session: 7,
+        origin: 7,
+        call: 1,
+        epoch: 1,
+        ..Header::new(Kind::Value)
+    }
+}
+
+/// Bytes of the body of [`value`].
+pub(crate) const VALUE_BODY: usize = 8;
+
+/// The smallest archive that a capture makes.
+pub(crate) fn small_archive() -> Archive<'static> {
+    Archive {
+        manifest: Manifest {
+            abi: "julia-1.5-64le",
+            producer: "BitCode.jl 0.1.0",
+            entry: "bitcode_entry",
+            name: "f(::Int64)",
+            arguments: "Tuple{Int64}",
+            result: "Int64",
+            ..Manifest::default()
+        },
+        images: vec![bitcode(b"BC\xC0\xDE")],
+    }
+}
+
+/// An archive with each kind of object, two images and a dependency.
+pub(crate) fn full_archive() -> Archive<'static> {
+    Archive {
+        manifest: full_manifest(),
+        images: vec![
+            bitcode(b"BC\xC0\xDE\x35\x14\x00\x00"),
+            Image {
+                kind: ImageKind::Object,
+                triple: "aarch64-unknown-linux-gnu",
+                cpu: "cortex-a72",
+                features: "+neon,+crc",
+                code: b"\x7FELF",
+            },
+        ],
+    }
+}
+
+fn bitcode(code: &'static [u8]) -> Image<'static> {
+    Image {
+        kind: ImageKind::Bitcode,
+        triple: "x86_64-linux-gnu",
+        cpu: "",
+        features: "",
+        code,
+    }
+}
+
+/// A manifest with each kind of object and references forward and backward.
+pub(crate) fn full_manifest() -> Manifest<'static> {
+    let concrete_bits = TypeFlags::ISBITS.with(TypeFlags::CONCRETE);
+    let array = TypeFlags::ARRAY
+        .with(TypeFlags::MUTABLE)
+        .with(TypeFlags::CONCRETE);
+    let objects = vec![
+        // 0: refers forward to its supertype.
+        Object::Type(TypeObject {
+            name: "Core.Int64",
+            flags: concrete_bits.with(TypeFlags::PRIMITIVE),
+            size: 8,
+            align: 8,
+            parent: Some(1),
+            ..TypeObject::default()
+        }),
+        // 1
+        Object::Type(TypeObject {
+            name: "Core.Signed",
+            flags: TypeFlags::ABSTRACT,
+            ..TypeObject::default()
+        }),
+        // 2
+        Object::Type(TypeObject {
+            name: "Core.Array{Core.Int64,2}",
+            flags: array,
+            size: 8,
+            align: 8,
+            element: 8,
+            ndims: 2,
+            parent: Some(13),
+            ..TypeObject::default()
+        }),
+        // 3
+        Object::Type(TypeObject {
+            name: "Core.Array{Core.Any,1}",
+            flags: array,
+            size: 8,
+            align: 8,
+            element: 8,
+            element_flags: ElementFlags::REFERENCES,
+            ndims: 1,
+            ..TypeObject::default()
+        }),
+        // 4
+        Object::Type(TypeObject {
+            name: "Core.Array{Union{Core.Nothing,Core.Int32},1}",
+            flags: array,
+            size: 8,
+            align: 8,
+            element: 4,
+            element_flags: ElementFlags::UNION,
+            ndims: 1,
+            ..TypeObject::default()
+        }),
+        // 5
+        Object::Type(TypeObject {
+            name: "Core.Nothing",
+            flags: concrete_bits.with(TypeFlags::SINGLETON),
+            ..TypeObject::default()
+        }),
+        // 6
+        Object::Type(TypeObject {
+            name: "Main.Pair2",
+            flags: TypeFlags::MUTABLE.with(TypeFlags::CONCRETE),
+            size: 24,
+            align: 8,
+            pointers: vec![0, 16],
+            ..TypeObject::default()
+        }),
+        // 7
+        Object::Instance { ty: 5 },
+        // 8
+        Object::Symbol("größer"),
+        // 9: any bytes, not only UTF-8.
+        Object::String(b"caf\xC3\xA9 \xFF\x00"),
+        // 10: one slot set, one left null.
+        Object::Data(DataObject {
+            ty: 6,
+            bytes: &[
+                0, 0, 0, 0, 0, 0, 0, 0, 42, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+            ],
+            relocations: vec![
+                Relocation {
+                    offset: 0,
+                    target: Some(11),
+                },
+                Relocation {
+                    offset: 16,
+                    target: None,
+                },
+            ],
+        }),
+        // 11
+        Object::Array(ArrayObject {
+            ty: 2,
+            dims: vec![1, 2],
+            bytes: &[1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0],
+            references: vec![],
+        }),
+        // 12
+        Object::Slot(Some(10)),
+        // 13
+        Object::Opaque("Core.DenseArray"),
+        // 14
+        Object::Array(ArrayObject {
+            ty: 3,
+            dims: vec![2],
+            bytes: &[],
+            references: vec![Some(8), None],
+        }),
+        // 15: two elements of four bytes, then a selector for each.
+        Object::Array(ArrayObject {
+            ty: 4,
+            dims: vec![2],
+            bytes: &[5, 0, 0, 0, 0, 0, 0, 0, 1, 0],
+            references: vec![],
+        }),
+        // 16: an unbound global.
+        Object::Slot(None),
+    ];
+    Manifest {
+        abi: "julia-1.5-64le",
+        producer: "BitCode.jl 0.1.0 (Julia 1.5.3)",
+        entry: "bitcode_entry",
+        name: "norm(::Array{Float64,1})",
+        arguments: "Tuple{Array{Float64,1}}",
+        result: "Float64",
+        imports: vec!["jl_throw", "bc_result", "sqrt"],
+        dependencies: vec![
+            Dependency {
+                soname: "libm.so.6",
+                symbols: vec!["hypot", "cbrt"],
+            },
+            Dependency {
+                soname: "libempty.so",
+                symbols: vec![],
+            },
+        ],
+        objects,
+    }
+}
+
+/// An ERROR payload.
+pub(crate) fn error() -> ErrorPayload<'static> {
+    ErrorPayload {
+        code: ErrorCode::UNRESOLVED_SYMBOL,
+        message: "symbol `jl_größe` is not offered by this node",
+    }
+}
+
+/// A preamble as another version may send it: other versions, unknown flag bits.
+pub(crate) fn future_preamble() -> Preamble {
+    Preamble {
+        min_version: 1,
+        max_version: 0x0203,
+        flags: PreambleFlags(0x81),
+    }
+}
+
+/// A hello with every field set.
+pub(crate) fn hello() -> Hello {
+    Hello {
+        version: "0.1.0".into(),
+        role: Role::Origin,
+        pid: 4242,
+        hostname: "origin.example".into(),
+        arch: "x86_64".into(),
+        worker_address: (0..40).collect(),
+        transport: "auto".into(),
+        epoch: 3,
+    }
+}
+
+/// A welcome with every field set.
+pub(crate) fn welcome() -> Answer {
+    Answer::Welcome(Box::new(Welcome {
+        version: "0.1.0".into(),
+        session: 17,
+        origin: 18,
+        pid: 4343,
+        hostname: "node.example".into(),
+        arch: "aarch64".into(),
+        cpu: "cortex-a72".into(),
+        features: "+neon,+crc".into(),
+        llvm: "19.1.7".into(),
+        abis: vec!["julia-1.5-64le".into(), "julia-1.10-64le".into()],
+        worker_address: (100..150).collect(),
+        transport: "posix,sysv,self".into(),
+        max_frame: 1 << 33,
+        epoch: 3,
+    }))
+}
+
+/// A refusal.
+pub(crate) fn refused() -> Answer {
+    Answer::Refused(Refusal {
+        code: ErrorCode::SHUTTING_DOWN,
+        message: "the node is stopping; try another".into(),
+    })
+}
