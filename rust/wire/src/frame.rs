@@ -7,8 +7,10 @@
 //! before that. A frame that fails either step is dropped and counted, never answered.
 
 mod key;
+mod timings;
 
 pub use key::{SessionKey, SessionKeys};
+pub use timings::StageTimings;
 
 use crate::code::CodePrefix;
 use std::ops::Range;
@@ -137,12 +139,14 @@ pub struct Flags(pub u16);
 impl Flags {
     /// No bit set.
     pub const NONE: Self = Self(0);
-    /// The body ends with the archive of the code. Only on CALL, and exactly when the archive length is not 0.
+    /// The body ends with the archive of the code. Only on CALL.
     pub const HAS_ARCHIVE: Self = Self(1);
     /// The origin wants no answer, not even an ERROR (`remote_do`).
     pub const NO_REPLY: Self = Self(2);
+    /// The body ends with [`StageTimings`]. Only on VALUE, THROW and ERROR; the archive length is theirs.
+    pub const TIMED: Self = Self(4);
     /// All bits that this version knows.
-    pub const ALL: Self = Self(3);
+    pub const ALL: Self = Self(7);
 
     /// Whether every bit of `other` is set.
     pub const fn contains(self, other: Self) -> bool {
@@ -180,8 +184,8 @@ pub enum FrameError {
     /// The reserved bytes are not 0.
     #[error("reserved bytes of the frame header are {0:#06x}, not 0")]
     Reserved(u16),
-    /// HAS_ARCHIVE and the archive length contradict each other, or the frame is no CALL.
-    #[error("frame of kind {kind:?} announces an archive of {len} bytes with flags {flags:#06x}")]
+    /// The kind, the flags and the archive length contradict each other.
+    #[error("a {kind:?} frame with flags {flags:#06x} cannot have an archive length of {len}")]
     Archive {
         /// The frame's kind.
         kind: Kind,
@@ -235,7 +239,8 @@ pub struct Header {
     pub call: u64,
     /// Which code.
     pub code: CodePrefix,
-    /// Bytes of the archive at the end of the body; 0 when there is none.
+    /// Bytes at the end of the body after the payload: of the archive on a CALL, of the [`StageTimings`] on a timed
+    /// reply; 0 when there are neither.
     pub archive_len: u32,
     /// Milliseconds left until the deadline; 0 when there is none.
     pub deadline_ms: u32,
@@ -309,8 +314,7 @@ impl Header {
             return Err(FrameError::Reserved(reserved));
         }
         let archive_len = u32::from_le_bytes(field(bytes, F_ARCHIVE_LEN));
-        let has_archive = Flags(flags).contains(Flags::HAS_ARCHIVE);
-        if has_archive != (archive_len != 0) || (has_archive && kind != Kind::Call) {
+        if !trailer_fits(kind, Flags(flags), archive_len) {
             return Err(FrameError::Archive {
                 kind,
                 flags,
@@ -363,12 +367,28 @@ impl Header {
         }
     }
 
-    /// The payload and the archive of a frame's body; the archive is empty when there is none.
+    /// The payload of a frame's body and what follows it: the archive, the [`StageTimings`], or nothing.
     ///
     /// # Errors
     /// [`FrameError::Body`].
     pub fn split<'a>(&self, body: &'a [u8]) -> Result<(&'a [u8], &'a [u8]), FrameError> {
         Ok(body.split_at(self.payload_len(body.len())?))
+    }
+}
+
+/// Whether what follows the payload is what the kind may have and the flags announce.
+fn trailer_fits(kind: Kind, flags: Flags, len: u32) -> bool {
+    match (
+        flags.contains(Flags::HAS_ARCHIVE),
+        flags.contains(Flags::TIMED),
+    ) {
+        (false, false) => len == 0,
+        (true, false) => kind == Kind::Call && len != 0,
+        (false, true) => {
+            matches!(kind, Kind::Value | Kind::Throw | Kind::Error)
+                && len as usize == StageTimings::LEN
+        }
+        (true, true) => false,
     }
 }
 

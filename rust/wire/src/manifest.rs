@@ -9,7 +9,8 @@ mod object;
 
 pub use check::{Inconsistent, ManifestProblem};
 pub use object::{
-    ArrayObject, DataObject, ElementFlags, Object, Relocation, TypeFlags, TypeObject,
+    ArrayObject, DataObject, ElementFlags, Field, FieldKind, Object, Relocation, TypeFlags,
+    TypeObject,
 };
 
 use crate::archive::ArchiveError;

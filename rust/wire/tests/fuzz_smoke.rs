@@ -5,7 +5,7 @@
 mod bodies;
 
 /// Inputs for each body: together a few seconds in a debug build.
-const INPUTS: usize = 40_000;
+const INPUTS: usize = 300_000;
 /// Values that lengths and counts break on.
 const EDGES: [u32; 10] = [
     0,

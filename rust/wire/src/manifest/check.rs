@@ -3,7 +3,9 @@
 //! The room that builds the objects relies on every rule here (they are listed in `docs/ARCHIVE.md`), and walks no
 //! index, offset or parent that was not checked.
 
-use super::object::{ArrayObject, DataObject, ElementFlags, Object, TypeFlags, TypeObject};
+use super::object::{
+    ArrayObject, DataObject, ElementFlags, Field, FieldKind, Object, TypeFlags, TypeObject,
+};
 use super::{MAX_DEPENDENCIES, MAX_DIMS, MAX_OBJECTS, MAX_SYMBOLS, Manifest, REFERENCE_BYTES};
 use std::fmt;
 
@@ -79,6 +81,27 @@ pub enum ManifestProblem {
     /// An alignment that is no power of two.
     #[error("{0} is neither 0 nor a power of two")]
     BadAlign(u16),
+    /// A field that is not inside its struct, or a reference field that is none of the struct's reference slots.
+    #[error(
+        "a field of {size} bytes at offset {offset} does not fit a struct of {whole} bytes or its reference slots"
+    )]
+    BadField {
+        /// Where the field starts.
+        offset: u32,
+        /// Its bytes.
+        size: u32,
+        /// Bytes of the struct.
+        whole: u32,
+    },
+    /// A reference slot that holds something: addresses do not cross.
+    #[error("the reference slot at offset {0} is not zero")]
+    SlotNotZero(u32),
+    /// More than one bit of the element flags is set.
+    #[error("{0:#x} names more than one kind of element")]
+    ElementKind(u32),
+    /// A constant array of structs that hold references.
+    #[error("an array of structs that hold references cannot be a constant, unless it is empty")]
+    InlineReferences,
     /// A number that differs from what other fields say it must be.
     #[error("is {found}, but {why} make it {wanted}")]
     Mismatch {
@@ -144,6 +167,12 @@ impl Manifest<'_> {
         }
         at.offsets("pointers", ty.pointers.iter().copied(), u64::from(ty.size))?;
         at.limit("ndims", ty.ndims as usize, MAX_DIMS)?;
+        if ty.element_flags.0.count_ones() > 1 {
+            return Err(at.fault(
+                "element_flags",
+                ManifestProblem::ElementKind(ty.element_flags.0),
+            ));
+        }
         if ty.element_flags.contains(ElementFlags::REFERENCES) && ty.element != REFERENCE_BYTES {
             let problem = ManifestProblem::Mismatch {
                 found: ty.element.into(),
@@ -152,19 +181,35 @@ impl Manifest<'_> {
             };
             return Err(at.fault("element", problem));
         }
-        match ty.parent {
-            Some(parent) => match self.object(at, "parent", parent)? {
-                Object::Type(_) | Object::Opaque(_) => Ok(()),
-                other => Err(at.wrong_kind("parent", parent, other, "a TYPE or an OPAQUE")),
-            },
-            None => Ok(()),
+        ty.fields
+            .iter()
+            .try_for_each(|field| self.check_field(at, ty, field))?;
+        self.type_or_opaque(at, "element_type", ty.element_type)?;
+        self.type_or_opaque(at, "parent", ty.parent)
+    }
+
+    fn check_field(&self, at: At, ty: &TypeObject<'_>, field: &Field) -> Result<(), Inconsistent> {
+        let reference = field.kind == FieldKind::Reference;
+        let end = u64::from(field.offset) + u64::from(field.size);
+        let is_slot =
+            field.size == REFERENCE_BYTES && ty.pointers.binary_search(&field.offset).is_ok();
+        if end > ty.size.into() || (reference && !is_slot) {
+            let problem = ManifestProblem::BadField {
+                offset: field.offset,
+                size: field.size,
+                whole: ty.size,
+            };
+            return Err(at.fault("fields", problem));
         }
+        self.type_or_opaque(at, "fields", field.ty)
     }
 
     fn check_data(&self, at: At, data: &DataObject<'_>) -> Result<(), Inconsistent> {
-        self.ty(at, data.ty)?;
+        let ty = self.ty(at, data.ty)?;
         let offsets = data.relocations.iter().map(|relocation| relocation.offset);
-        at.offsets("relocations", offsets, data.bytes.len() as u64)?;
+        at.offsets("relocations", offsets.clone(), data.bytes.len() as u64)?;
+        at.zero_slots(data.bytes, offsets)?;
+        at.zero_slots(data.bytes, ty.pointers.iter().copied())?;
         data.relocations
             .iter()
             .try_for_each(|relocation| self.reference(at, "relocations", relocation.target))
@@ -195,6 +240,9 @@ impl Manifest<'_> {
             .iter()
             .try_fold(1_u64, |product, dim| product.checked_mul(*dim))
             .ok_or_else(overflow)?;
+        if ty.element_flags.contains(ElementFlags::INLINE_REFERENCES) && length != 0 {
+            return Err(at.fault("bytes", ManifestProblem::InlineReferences));
+        }
         let references = ty.element_flags.contains(ElementFlags::REFERENCES);
         let each = match (references, ty.element_flags.contains(ElementFlags::UNION)) {
             (true, _) => 0,
@@ -262,6 +310,22 @@ impl Manifest<'_> {
         match self.object(at, "type", index)? {
             Object::Type(ty) => Ok(ty),
             other => Err(at.wrong_kind("type", index, other, "a TYPE")),
+        }
+    }
+
+    /// A type that is only looked up, never laid out: it may be known by its name alone.
+    fn type_or_opaque(
+        &self,
+        at: At,
+        field: &'static str,
+        index: Option<u32>,
+    ) -> Result<(), Inconsistent> {
+        match index {
+            Some(index) => match self.object(at, field, index)? {
+                Object::Type(_) | Object::Opaque(_) => Ok(()),
+                other => Err(at.wrong_kind(field, index, other, "a TYPE or an OPAQUE")),
+            },
+            None => Ok(()),
         }
     }
 
@@ -364,5 +428,23 @@ impl At {
             free = end;
         }
         Ok(())
+    }
+
+    /// Reference slots inside `bytes` hold nothing yet.
+    fn zero_slots(
+        self,
+        bytes: &[u8],
+        mut offsets: impl Iterator<Item = u32>,
+    ) -> Result<(), Inconsistent> {
+        let holds = |offset: &u32| {
+            let start = *offset as usize;
+            bytes
+                .get(start..start + REFERENCE_BYTES as usize)
+                .is_some_and(|slot| slot.iter().any(|byte| *byte != 0))
+        };
+        match offsets.find(holds) {
+            Some(offset) => Err(self.fault("bytes", ManifestProblem::SlotNotZero(offset))),
+            None => Ok(()),
+        }
     }
 }

@@ -24,8 +24,12 @@ impl TypeFlags {
     pub const TUPLE: Self = Self(64);
     /// Objects can have exactly this type.
     pub const CONCRETE: Self = Self(128);
+    /// Its layout has bytes that belong to no field, which `===` must not look at.
+    pub const HAS_PADDING: Self = Self(256);
+    /// New instances must start as zeros.
+    pub const ZERO_INIT: Self = Self(512);
     /// All bits that this version knows.
-    pub const ALL: Self = Self(255);
+    pub const ALL: Self = Self(1023);
 
     /// Whether every bit of `other` is set.
     pub const fn contains(self, other: Self) -> bool {
@@ -48,8 +52,10 @@ impl ElementFlags {
     pub const REFERENCES: Self = Self(1);
     /// Elements are unions of bits types: one selector byte for each follows the elements.
     pub const UNION: Self = Self(2);
+    /// Elements are structs that hold references inline; they must start as zeros. No constant array has such elements.
+    pub const INLINE_REFERENCES: Self = Self(4);
     /// All bits that this version knows.
-    pub const ALL: Self = Self(3);
+    pub const ALL: Self = Self(7);
 
     /// Whether every bit of `other` is set.
     pub const fn contains(self, other: Self) -> bool {
@@ -78,6 +84,38 @@ pub struct TypeObject<'a> {
     pub ndims: u32,
     /// The supertype's object; `None` when it is `Any` or unknown.
     pub parent: Option<u32>,
+    /// `DataType.hash`, which `objectid` and `hash` of its instances depend on; 0 when unknown.
+    pub hash: u32,
+    /// Arrays: the element type's object; `None` when unknown.
+    pub element_type: Option<u32>,
+    /// The fields of an instance, in order; empty for primitive, abstract and array types, and when nobody needs them.
+    pub fields: Vec<Field>,
+}
+
+/// How a field is kept in its struct.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum FieldKind {
+    /// The value itself.
+    #[default]
+    Inline = 0,
+    /// A reference to an object; its offset is one of [`TypeObject::pointers`].
+    Reference = 1,
+    /// The value of a union of bits types, with a selector byte as the field's last.
+    Union = 2,
+}
+
+/// One field of a struct or tuple.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Field {
+    /// Where it starts in the struct, in bytes.
+    pub offset: u32,
+    /// Its bytes.
+    pub size: u32,
+    /// How it is kept.
+    pub kind: FieldKind,
+    /// Its declared type's object; `None` when unknown.
+    pub ty: Option<u32>,
 }
 
 /// A reference slot of a [`DataObject`].
@@ -265,6 +303,9 @@ impl<'a> TypeObject<'a> {
         let element_flags = ElementFlags(bits(reader, "element_flags", ElementFlags::ALL.0)?);
         let ndims = reader.u32("ndims")?;
         let parent = optional(reader.u32("parent")?);
+        let hash = reader.u32("hash")?;
+        let element_type = optional(reader.u32("element_type")?);
+        let fields = reader.list("fields", Field::BYTES, MAX_MANIFEST_BYTES, Field::read)?;
         Ok(Self {
             name,
             flags,
@@ -275,6 +316,9 @@ impl<'a> TypeObject<'a> {
             element_flags,
             ndims,
             parent,
+            hash,
+            element_type,
+            fields,
         })
     }
 
@@ -293,6 +337,46 @@ impl<'a> TypeObject<'a> {
         writer.u32(self.element_flags.0);
         writer.u32(self.ndims);
         writer.u32(plus_one(self.parent));
+        writer.u32(self.hash);
+        writer.u32(plus_one(self.element_type));
+        writer.list("fields", &self.fields, MAX_MANIFEST_BYTES, |w, field| {
+            field.write(w)
+        });
+    }
+}
+
+impl Field {
+    /// Offset, size, kind, type.
+    const BYTES: usize = 13;
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let offset = reader.u32("field offset")?;
+        let size = reader.u32("field size")?;
+        let unknown = reader.error("field kind", Problem::Rule("no kind"));
+        let kind = match reader.u8("field kind")? {
+            0 => FieldKind::Inline,
+            1 => FieldKind::Reference,
+            2 => FieldKind::Union,
+            tag => {
+                return Err(DecodeError {
+                    problem: Problem::UnknownTag(tag.into()),
+                    ..unknown
+                });
+            }
+        };
+        Ok(Self {
+            offset,
+            size,
+            kind,
+            ty: optional(reader.u32("field type")?),
+        })
+    }
+
+    fn write(&self, writer: &mut Writer) {
+        writer.u32(self.offset);
+        writer.u32(self.size);
+        writer.u8(self.kind as u8);
+        writer.u32(plus_one(self.ty));
     }
 }
 

@@ -2,8 +2,9 @@
 
 use super::sample;
 use bitcode_wire::code::CodePrefix;
+use bitcode_wire::codec::Problem;
 use bitcode_wire::frame::{
-    Flags, FrameError, HEADER_LEN, Header, Kind, LAYOUT, SessionKey, SessionKeys,
+    Flags, FrameError, HEADER_LEN, Header, Kind, LAYOUT, SessionKey, SessionKeys, StageTimings,
 };
 
 fn encoded() -> [u8; HEADER_LEN] {
@@ -79,7 +80,7 @@ fn refuses_what_it_does_not_know() {
     );
     assert_eq!(Header::decode(&with_byte(3, 0)), Err(FrameError::Kind(0)));
     assert_eq!(Header::decode(&with_byte(3, 9)), Err(FrameError::Kind(9)));
-    assert_eq!(Header::decode(&with_byte(4, 4)), Err(FrameError::Flags(4)));
+    assert_eq!(Header::decode(&with_byte(4, 8)), Err(FrameError::Flags(8)));
     assert_eq!(
         Header::decode(&with_byte(5, 0x80)),
         Err(FrameError::Flags(0x8000))
@@ -94,28 +95,59 @@ fn refuses_what_it_does_not_know() {
     );
 }
 
-#[test]
-fn archive_flag_and_length_go_together_and_only_on_calls() {
-    let flag_alone = Header {
-        flags: Flags::HAS_ARCHIVE,
-        ..Header::new(Kind::Call)
+/// Whether a header of these three is taken.
+fn taken(kind: Kind, flags: Flags, archive_len: u32) -> bool {
+    let header = Header {
+        flags,
+        archive_len,
+        ..Header::new(kind)
     };
-    let length_alone = Header {
-        archive_len: 4,
-        ..Header::new(Kind::Call)
-    };
-    let on_a_value = Header {
-        flags: Flags::HAS_ARCHIVE,
-        archive_len: 4,
-        ..Header::new(Kind::Value)
-    };
-    for header in [flag_alone, length_alone, on_a_value] {
-        let bytes = header.encode(&sample::keys().to_node, 4);
-        assert!(
-            matches!(Header::decode(&bytes), Err(FrameError::Archive { .. })),
-            "{header:?}"
-        );
+    match Header::decode(&header.encode(&sample::keys().to_node, 1 << 40)) {
+        Ok(seen) => seen == header,
+        Err(error) => {
+            assert_eq!(
+                error,
+                FrameError::Archive {
+                    kind,
+                    flags: flags.0,
+                    len: archive_len
+                }
+            );
+            false
+        }
     }
+}
+
+#[test]
+fn what_follows_the_payload_is_announced_and_fits_the_kind() {
+    let timed = StageTimings::LEN as u32;
+    for kind in Kind::ALL {
+        let call = kind == Kind::Call;
+        let reply = matches!(kind, Kind::Value | Kind::Throw | Kind::Error);
+        assert!(taken(kind, Flags::NO_REPLY, 0));
+        assert!(!taken(kind, Flags::NONE, timed));
+        assert!(!taken(kind, Flags::HAS_ARCHIVE, 0));
+        assert_eq!(taken(kind, Flags::HAS_ARCHIVE, u32::MAX), call);
+        assert_eq!(taken(kind, Flags::TIMED, timed), reply);
+        assert!(!taken(kind, Flags::TIMED, timed - 4));
+        assert!(!taken(kind, Flags::TIMED, 0));
+        assert!(!taken(kind, Flags::TIMED.with(Flags::HAS_ARCHIVE), timed));
+    }
+}
+
+#[test]
+fn timings_refuse_another_length_and_a_later_version() {
+    let mut bytes = sample::timings().encode().to_vec();
+    assert!(StageTimings::decode(&bytes[..31]).is_err());
+    bytes[28] = 1;
+    let error = StageTimings::decode(&bytes).unwrap_err();
+    assert_eq!((error.field, error.offset), ("reserved", 28));
+    bytes[28] = 0;
+    bytes.push(0);
+    assert_eq!(
+        StageTimings::decode(&bytes).unwrap_err().problem,
+        Problem::Trailing(1)
+    );
 }
 
 #[test]

@@ -5,7 +5,7 @@
 use super::sample;
 use bitcode_wire::archive::Archive;
 use bitcode_wire::error::ErrorPayload;
-use bitcode_wire::frame::Header;
+use bitcode_wire::frame::{Header, StageTimings};
 use bitcode_wire::handshake::{Answer, Hello, Preamble};
 use bitcode_wire::manifest::Manifest;
 use std::path::PathBuf;
@@ -57,6 +57,16 @@ fn frames() {
 }
 
 #[test]
+fn timed_replies() {
+    let keys = sample::keys();
+    let written = sample::timed_error().encode(&keys.to_origin, sample::TIMED_BODY);
+    let bytes = golden("frame-timed-v1.bin", &written);
+    assert_eq!(Header::decode(&bytes).unwrap(), sample::timed_error());
+    let bytes = golden("timings-v1.bin", &sample::timings().encode());
+    assert_eq!(StageTimings::decode(&bytes).unwrap(), sample::timings());
+}
+
+#[test]
 fn archives() {
     let (written, id) = sample::small_archive().encode().unwrap();
     let bytes = golden("archive-small-v1.bin", &written);
@@ -77,7 +87,7 @@ fn archives() {
 
 /// Code ids of the two archives, as `b3sum` prints them.
 const SMALL_ID: &str = "58e8264e8189517da5fb3232907e5f69fdcaa04dc92a5bcae79ec5a459a325ba";
-const FULL_ID: &str = "f56af7cf481cc5fc672cf9b00958a6d4a9d61d686e949b4720030439948ed0da";
+const FULL_ID: &str = "fbd9fa916ad9b17a8736f6d4b1cc3899a14b2ced0a42fb4355e3f11ca99ed856";
 
 #[test]
 fn error_payload() {

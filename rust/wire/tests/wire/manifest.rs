@@ -5,9 +5,9 @@ use bitcode_wire::archive::{Archive, ArchiveError};
 use bitcode_wire::codec::Problem;
 use bitcode_wire::error::ErrorCode;
 use bitcode_wire::manifest::{
-    ArrayObject, DataObject, Dependency, ElementFlags, Inconsistent, MAX_DIMS, MAX_MANIFEST_BYTES,
-    MAX_NAME_BYTES, MAX_OBJECTS, Manifest, ManifestProblem, Object, Relocation, TypeFlags,
-    TypeObject, object_index, object_symbol,
+    ArrayObject, DataObject, Dependency, ElementFlags, Field, FieldKind, Inconsistent, MAX_DIMS,
+    MAX_MANIFEST_BYTES, MAX_NAME_BYTES, MAX_OBJECTS, Manifest, ManifestProblem, Object, Relocation,
+    TypeFlags, TypeObject, object_index, object_symbol,
 };
 
 /// A manifest of these objects after two good types: 0 is `Core.Int64`, 1 is `Core.Array{Core.Int64,1}`.
@@ -290,6 +290,105 @@ fn refuses_offsets_that_are_no_reference_slots() {
 }
 
 #[test]
+fn refuses_fields_that_do_not_fit_their_struct() {
+    let ty = |field| {
+        Object::Type(TypeObject {
+            size: 16,
+            pointers: vec![8],
+            fields: vec![field],
+            ..TypeObject::default()
+        })
+    };
+    let field = |offset, size, kind| Field {
+        offset,
+        size,
+        kind,
+        ty: None,
+    };
+    with(vec![
+        ty(field(0, 16, FieldKind::Inline)),
+        ty(field(16, 0, FieldKind::Inline)),
+        ty(field(8, 8, FieldKind::Reference)),
+        ty(field(3, 5, FieldKind::Union)),
+        ty(Field {
+            ty: Some(0),
+            ..field(0, 8, FieldKind::Inline)
+        }),
+    ])
+    .check()
+    .unwrap();
+    for (offset, size, kind) in [
+        (0, 17, FieldKind::Inline),
+        (17, 0, FieldKind::Union),
+        (u32::MAX, u32::MAX, FieldKind::Inline),
+        (0, 8, FieldKind::Reference),
+        (8, 4, FieldKind::Reference),
+    ] {
+        let problem = ManifestProblem::BadField {
+            offset,
+            size,
+            whole: 16,
+        };
+        assert_eq!(
+            fault_of(ty(field(offset, size, kind))),
+            ("fields", problem),
+            "{kind:?}"
+        );
+    }
+    let missing = ty(Field {
+        ty: Some(7),
+        ..field(0, 8, FieldKind::Inline)
+    });
+    assert_eq!(
+        fault_of(missing),
+        (
+            "fields",
+            ManifestProblem::NoSuchObject { index: 7, count: 3 }
+        )
+    );
+    let not_a_type = ty(Field {
+        ty: Some(3),
+        ..field(0, 8, FieldKind::Inline)
+    });
+    let found = fault(&with(vec![not_a_type, Object::Symbol("x")]));
+    assert!(matches!(
+        found.problem,
+        ManifestProblem::WrongKind {
+            index: 3,
+            found: "SYMBOL",
+            ..
+        }
+    ));
+    let element = TypeObject {
+        element_type: Some(9),
+        ..TypeObject::default()
+    };
+    assert_eq!(fault_of(Object::Type(element)).0, "element_type");
+}
+
+#[test]
+fn refuses_reference_slots_that_hold_an_address() {
+    static SLOT: [u8; 24] = [
+        0, 0, 0, 0, 0, 0, 0, 0, 9, 9, 9, 9, 9, 9, 9, 9, 0, 0, 0, 0, 0, 0, 0, 1,
+    ];
+    let held = |offset| ("bytes", ManifestProblem::SlotNotZero(offset));
+    assert_eq!(fault_of(data(0, &SLOT, &[(0, None), (8, None)])), held(8));
+    assert_eq!(fault_of(data(0, &SLOT, &[(16, Some(0))])), held(16));
+    with(vec![data(0, &SLOT, &[(0, Some(0))])]).check().unwrap();
+    // Slots that only the type knows of.
+    let ty = |pointers: &[u32]| {
+        Object::Type(TypeObject {
+            size: 24,
+            pointers: pointers.to_vec(),
+            ..TypeObject::default()
+        })
+    };
+    with(vec![ty(&[0]), data(2, &SLOT, &[])]).check().unwrap();
+    let found = fault(&with(vec![ty(&[0, 16]), data(2, &SLOT, &[])]));
+    assert_eq!((found.field, found.problem), held(16));
+}
+
+#[test]
 fn refuses_bad_alignment_and_bad_elements() {
     let align = |align| {
         Object::Type(TypeObject {
@@ -447,19 +546,19 @@ fn refuses_unknown_kinds_and_unknown_bits() {
     // kind, name length, then the flags.
     let flags_at = good.len() - TYPE_FIXED_BYTES + 5;
     let mut bytes = good;
-    bytes[flags_at + 1] = 1;
+    bytes[flags_at + 1] = 0x80;
     let Err(ArchiveError::Decode(error)) = Manifest::decode(&bytes) else {
         panic!("unknown flags were taken")
     };
     assert_eq!((error.what, error.field), ("TYPE object", "flags"));
     assert_eq!(
         (error.offset, error.problem),
-        (flags_at, Problem::UnknownBits(0x100))
+        (flags_at, Problem::UnknownBits(0x8000))
     );
 }
 
-/// Bytes of a TYPE object with an empty name and no pointers.
-const TYPE_FIXED_BYTES: usize = 1 + 4 + 4 + 4 + 2 + 4 + 4 + 4 + 4 + 4;
+/// Bytes of a TYPE object with an empty name, no pointers and no fields.
+const TYPE_FIXED_BYTES: usize = 1 + 4 + 4 + 4 + 2 + 4 + 4 + 4 + 4 + 4 + 4 + 4 + 4;
 
 #[test]
 fn refuses_more_than_the_limits() {

@@ -6,11 +6,14 @@ use bitcode_wire::error::{ErrorCode, ErrorPayload};
 use bitcode_wire::frame::{Flags, Header, Kind, SessionKey};
 use bitcode_wire::handshake::{Answer, Hello, Preamble, PreambleFlags, Refusal, Role, Welcome};
 use bitcode_wire::manifest::{
-    ArrayObject, DataObject, Dependency, ElementFlags, Manifest, Object, Relocation, TypeFlags,
-    TypeObject,
+    ArrayObject, DataObject, Dependency, ElementFlags, Field, FieldKind, Manifest, Object,
+    Relocation, TypeFlags, TypeObject,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
+
+/// Memory of objects whose reference slots are empty.
+static ZEROS: [u8; 80] = [0; 80];
 
 /// An owned plan for a manifest that makes sense: indices are taken modulo what exists.
 #[derive(Clone, Debug)]
@@ -38,23 +41,31 @@ struct TypePlan {
     element_kind: u32,
     ndims: u32,
     parent: Option<u32>,
+    hash: u32,
+    fields: Vec<(u8, u32, Option<u32>)>,
 }
 
 fn plan() -> impl Strategy<Value = Plan> {
     let symbol = "[a-zé_]{1,12}";
-    let ty = (
-        ".{0,20}",
-        0..256_u32,
+    let layout = (
         0..32_u32,
         0..12_u16,
         any::<u32>(),
-        0..9_u32,
-        0..3_u32,
-        0..4_u32,
+        vec((0..3_u8, any::<u32>(), any::<Option<u32>>()), 0..4),
+    );
+    let elements = (0..9_u32, prop::sample::select(vec![0, 1, 2, 4]), 0..4_u32);
+    let ty = (
+        ".{0,20}",
+        0..1024_u32,
+        layout,
+        elements,
         any::<Option<u32>>(),
+        any::<u32>(),
     )
-        .prop_map(
-            |(
+        .prop_map(|(name, flags, layout, elements, parent, hash)| {
+            let (words, align_bit, pointer_mask, fields) = layout;
+            let (element, element_kind, ndims) = elements;
+            TypePlan {
                 name,
                 flags,
                 words,
@@ -64,18 +75,10 @@ fn plan() -> impl Strategy<Value = Plan> {
                 element_kind,
                 ndims,
                 parent,
-            )| TypePlan {
-                name,
-                flags,
-                words,
-                align_bit,
-                pointer_mask,
-                element,
-                element_kind,
-                ndims,
-                parent,
-            },
-        );
+                hash,
+                fields,
+            }
+        });
     let other = (
         0..7_u8,
         any::<u32>(),
@@ -148,15 +151,15 @@ impl Plan {
         self.types.iter().zip(0_u32..).map(|(plan, place)| {
             let element_flags = ElementFlags(plan.element_kind);
             let references = element_flags.contains(ElementFlags::REFERENCES);
+            let pointers: Vec<u32> = (0..plan.words)
+                .filter(|word| plan.pointer_mask >> word & 1 == 1)
+                .map(|word| word * 8)
+                .collect();
             Object::Type(TypeObject {
                 name: &plan.name,
                 flags: TypeFlags(plan.flags),
                 size: plan.words * 8,
                 align: (1_u16 << plan.align_bit) & !1,
-                pointers: (0..plan.words)
-                    .filter(|word| plan.pointer_mask >> word & 1 == 1)
-                    .map(|word| word * 8)
-                    .collect(),
                 element: if references { 8 } else { plan.element },
                 element_flags,
                 ndims: plan.ndims,
@@ -165,8 +168,50 @@ impl Plan {
                     .parent
                     .filter(|_| place > 0)
                     .map(|choice| self.base() + choice % place.max(1)),
+                hash: plan.hash,
+                element_type: plan.parent.map(|choice| self.ty(choice)),
+                fields: plan
+                    .fields
+                    .iter()
+                    .map(|field| self.field(field, plan.words * 8, &pointers))
+                    .collect(),
+                pointers,
             })
         })
+    }
+
+    fn field(
+        &self,
+        &(kind, choice, ty): &(u8, u32, Option<u32>),
+        whole: u32,
+        pointers: &[u32],
+    ) -> Field {
+        let ty = ty.map(|ty| self.ty(ty));
+        let offset = choice % (whole + 1);
+        let size = (choice >> 16) % (whole - offset + 1);
+        match (kind, pointers.len()) {
+            (2, _) => Field {
+                offset,
+                size,
+                kind: FieldKind::Union,
+                ty,
+            },
+            (1, 1..) => {
+                let offset = pointers[choice as usize % pointers.len()];
+                Field {
+                    offset,
+                    size: 8,
+                    kind: FieldKind::Reference,
+                    ty,
+                }
+            }
+            _ => Field {
+                offset,
+                size,
+                kind: FieldKind::Inline,
+                ty,
+            },
+        }
     }
 
     fn other<'a>(&'a self, plan: &'a OtherPlan) -> Object<'a> {
@@ -177,7 +222,9 @@ impl Plan {
             },
             1 => Object::Symbol(name),
             2 => Object::String(bytes),
+            // Zeros only: a type's reference slots must hold nothing.
             3 => {
+                let bytes = &ZEROS[..bytes.len()];
                 let slots = (bytes.len() / 8) as u32;
                 let relocations = (0..slots)
                     .zip(targets)
@@ -204,7 +251,8 @@ impl Plan {
         let Some(Object::Type(ty)) = self.types().nth((index - self.base()) as usize) else {
             return Object::Opaque("");
         };
-        if !ty.flags.contains(TypeFlags::ARRAY) {
+        let inline = ty.element_flags.contains(ElementFlags::INLINE_REFERENCES);
+        if !ty.flags.contains(TypeFlags::ARRAY) || inline {
             return Object::Instance { ty: index };
         }
         let references = ty.element_flags.contains(ElementFlags::REFERENCES);
@@ -306,13 +354,17 @@ proptest! {
         numbers in any::<(u16, u32, u32, u64, u32, u32, u32, u16)>(),
         code in any::<[u8; 16]>(),
         no_reply in any::<bool>(),
+        timed in any::<bool>(),
         key in any::<[u8; 16]>(),
         extra in 0..1_usize << 40,
     ) {
         let (hops, session, origin, call, archive_len, deadline_ms, hop_budget, epoch) = numbers;
         let kind = Kind::ALL[kind];
-        let archive_len = if kind == Kind::Call { archive_len } else { 0 };
-        let archive = if archive_len != 0 { Flags::HAS_ARCHIVE } else { Flags::NONE };
+        let (archive_len, archive) = match kind {
+            Kind::Call if archive_len != 0 => (archive_len, Flags::HAS_ARCHIVE),
+            Kind::Value | Kind::Throw | Kind::Error if timed => (32, Flags::TIMED),
+            _ => (0, Flags::NONE),
+        };
         let reply = if no_reply { Flags::NO_REPLY } else { Flags::NONE };
         let header = Header {
             kind, flags: archive.with(reply), hops, session, origin, call, code: CodePrefix(code),

@@ -3,11 +3,11 @@
 use bitcode_wire::archive::{Archive, Image, ImageKind};
 use bitcode_wire::code::CodeId;
 use bitcode_wire::error::{ErrorCode, ErrorPayload};
-use bitcode_wire::frame::{Flags, Header, Kind, SessionKeys};
+use bitcode_wire::frame::{Flags, Header, Kind, SessionKeys, StageTimings};
 use bitcode_wire::handshake::{Answer, Hello, Preamble, PreambleFlags, Refusal, Role, Welcome};
 use bitcode_wire::manifest::{
-    ArrayObject, DataObject, Dependency, ElementFlags, Manifest, Object, Relocation, TypeFlags,
-    TypeObject,
+    ArrayObject, DataObject, Dependency, ElementFlags, Field, FieldKind, Manifest, Object,
+    Relocation, TypeFlags, TypeObject,
 };
 
 /// The secret that the golden frames' keys come from.
@@ -37,6 +37,35 @@ pub(crate) fn cold_call() -> Header {
 
 /// Bytes of the body that [`cold_call`] announces.
 pub(crate) const COLD_BODY: usize = 0x113;
+
+/// Bytes of the body of [`timed_error`].
+pub(crate) const TIMED_BODY: usize = 0x41 + StageTimings::LEN;
+
+/// The reply of a call that was compiled and then refused, with the stages' times.
+pub(crate) fn timed_error() -> Header {
+    let archive_len = StageTimings::LEN as u32;
+    Header {
+        flags: Flags::TIMED,
+        session: 7,
+        origin: 7,
+        call: 2,
+        archive_len,
+        ..Header::new(Kind::Error)
+    }
+}
+
+/// Timings with every stage set.
+pub(crate) fn timings() -> StageTimings {
+    StageTimings {
+        queue: 1,
+        decode: 2,
+        parse: 3,
+        link: 4,
+        optimise: 0x0506_0708,
+        emit: 9,
+        run: u32::MAX,
+    }
+}
 
 /// The VALUE of a warm call.
 pub(crate) fn value() -> Header {
@@ -109,6 +138,7 @@ pub(crate) fn full_manifest() -> Manifest<'static> {
             size: 8,
             align: 8,
             parent: Some(1),
+            hash: 0xF00D_CAFE,
             ..TypeObject::default()
         }),
         // 1
@@ -126,6 +156,7 @@ pub(crate) fn full_manifest() -> Manifest<'static> {
             element: 8,
             ndims: 2,
             parent: Some(13),
+            element_type: Some(0),
             ..TypeObject::default()
         }),
         // 3
@@ -159,10 +190,38 @@ pub(crate) fn full_manifest() -> Manifest<'static> {
         // 6
         Object::Type(TypeObject {
             name: "Main.Pair2",
-            flags: TypeFlags::MUTABLE.with(TypeFlags::CONCRETE),
+            flags: TypeFlags::MUTABLE
+                .with(TypeFlags::CONCRETE)
+                .with(TypeFlags::HAS_PADDING),
             size: 24,
             align: 8,
             pointers: vec![0, 16],
+            fields: vec![
+                Field {
+                    offset: 0,
+                    size: 8,
+                    kind: FieldKind::Reference,
+                    ty: Some(2),
+                },
+                Field {
+                    offset: 8,
+                    size: 5,
+                    kind: FieldKind::Union,
+                    ty: Some(13),
+                },
+                Field {
+                    offset: 13,
+                    size: 1,
+                    kind: FieldKind::Inline,
+                    ty: None,
+                },
+                Field {
+                    offset: 16,
+                    size: 8,
+                    kind: FieldKind::Reference,
+                    ty: None,
+                },
+            ],
             ..TypeObject::default()
         }),
         // 7
