@@ -1,0 +1,34 @@
+# One libbitcode client for each transport setting, made when first needed.
+
+"""
+    Client
+
+An open fabric of libbitcode. All nodes with the same transport setting share one.
+"""
+mutable struct Client
+    handle::API.Handle
+    setting::String
+    index::Int # the place of its code handles in a call site
+end
+
+const CLIENTS = Client[]
+const CLIENTS_LOCK = ReentrantLock()
+
+function client_for(setting::AbstractString)
+    require_library()
+    lock(CLIENTS_LOCK) do
+        for client in CLIENTS
+            client.setting == setting && return client
+        end
+        client = Client(new_client(String(setting)), String(setting), length(CLIENTS) + 1)
+        push!(CLIENTS, client)
+        return client
+    end
+end
+
+"""
+    fabric(client) -> String
+
+What UCX offers under the client's setting.
+"""
+fabric(client::Client) = unsafe_string(API.bc_client_transport(client.handle))

@@ -1,0 +1,1 @@
+# Looking without calling: what would be shipped, and why it could not be.

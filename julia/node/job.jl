@@ -1,0 +1,67 @@
+# From a call to what has to be captured: the entry, its types in words, and what is in the way.
+
+"""
+    Job
+
+One call, by its types alone: `F` the function, `A` a tuple type of arguments, `W` a NamedTuple type of keyword arguments.
+"""
+struct Job
+    entry::Any                 # a value of an `Entry` type
+    result::Any                # the type that inference gives
+    name::String               # "f(::Int64; k::Bool)"
+    arguments::String          # "(Int64; k::Bool)"
+    obstacles::Vector{String}  # values that cannot cross
+end
+
+function Job(@nospecialize(F), @nospecialize(A), @nospecialize(W))
+    R = Base.invokelatest(Core.Compiler.return_type, call_here, Tuple{F,A,W})
+    found = obstacles(F, "the function `$(callable_name(F))`")
+    for (i, T) in enumerate(A.parameters)
+        append!(found, obstacles(T, "argument $i"))
+    end
+    for (name, T) in zip(fieldnames(W), fieldtypes(W))
+        append!(found, obstacles(T, "keyword argument `$name`"))
+    end
+    append!(found, obstacles(R, "the result"))
+    entry = Entry{F,Tuple{A.parameters...,fieldtypes(W)...},fieldnames(W),R}()
+    words = signature_words(A, W)
+    return Job(entry, R, callable_name(F) * words, words, found)
+end
+
+"""
+    Job(f, types::Type{<:Tuple}; keywords = NamedTuple{(),Tuple{}})
+
+The job of calling `f` with arguments of `types`, as `explain` and its like ask for it.
+"""
+function Job(f, types::Type{<:Tuple}; keywords::Type{<:NamedTuple} = NamedTuple{(),Tuple{}})
+    return Job(typeof(as_argument(f)), Tuple{map(argument_type, types.parameters)...}, keywords)
+end
+
+# `Type{Int}` in a signature stands for the argument `Int`.
+argument_type(@nospecialize(T)) = is_type_constant(T) ? TypeArgument{T.parameters[1]} : T
+
+function callable_name(@nospecialize(F))
+    F <: TypeArgument && return string(F.parameters[1])
+    name = F <: Function ? F.name.mt.name : nothing
+    name === nothing && return string("(::", F, ")")
+    return string(name)
+end
+
+function signature_words(@nospecialize(A), @nospecialize(W))
+    word(T) = string("::", T <: TypeArgument ? Type{T.parameters[1]} : T)
+    positional = join(map(word, A.parameters), ", ")
+    isempty(fieldnames(W)) && return string("(", positional, ")")
+    return string("(", positional, "; ", join([string(name, word(T)) for (name, T) in zip(fieldnames(W), fieldtypes(W))], ", "), ")")
+end
+
+const ENTRY_ARGUMENTS = Tuple{Ptr{UInt8},Int64,Ptr{Cvoid}}
+
+"""
+    capture(job::Job) -> Shipped
+
+The archive of the job, or a `CaptureError` with every reason why there is none.
+"""
+function capture(job::Job)
+    isempty(job.obstacles) || throw(crossing_error(job))
+    return capture(job.entry, ENTRY_ARGUMENTS; name = job.name, arguments = job.arguments, result = string(job.result))
+end

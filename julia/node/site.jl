@@ -1,0 +1,121 @@
+# Call sites: what is known about calling a function of one type with arguments of certain types. A warm call finds it as a constant
+# of the calling code, compares one number, and goes.
+
+"""
+    CallSite
+
+The shipped function for one combination of function type, argument types and keyword names, however many places call it so, and
+whatever values the function has captured.
+"""
+mutable struct CallSite
+    world::UInt                  # when `shipped` was last known to be what Julia would run
+    process::UInt                # where that was: a site in precompiled code comes from another process
+    result::Any                  # type that the shipped function returns
+    shipped::Union{Nothing,Shipped}
+    codes::Vector{API.Handle}    # by client
+    id::Vector{UInt8}            # the code id, once a client has computed it
+end
+
+CallSite() = CallSite(0, 0, Union{}, nothing, API.Handle[], UInt8[])
+
+const SITES = Dict{Any,CallSite}()
+const SITES_LOCK = Threads.SpinLock()
+
+# Capturing goes through the compiler, which is not for two tasks at once.
+const CAPTURE_LOCK = ReentrantLock()
+
+# Never zero, and another number in each process.
+const THIS_PROCESS = Ref{UInt}(0)
+
+function site_for(@nospecialize(key))
+    lock(SITES_LOCK)
+    site = get!(CallSite, SITES, key)
+    unlock(SITES_LOCK)
+    return site
+end
+
+# The site is a constant in the code of the caller: the generator runs once for each combination of types.
+@generated call_site(f, arguments::Tuple, keywords::NamedTuple) = site_for(Tuple{f,arguments,keywords})
+
+"""
+    call_here(f, arguments, keywords)
+
+What the call means, said in Julia: its inferred type is the type of the result.
+"""
+@inline call_here(f, arguments::Tuple, keywords::NamedTuple{()}) = from_argument(f)(map(from_argument, arguments)...)
+@inline call_here(f, arguments::Tuple, keywords::NamedTuple) =
+    from_argument(f)(map(from_argument, arguments)...; map(from_argument, keywords)...)
+
+"""
+    code_handle(site, client) -> API.Handle
+
+The code to call at this site over this client, or C_NULL if `prepare` has to see to it first.
+"""
+@inline function code_handle(site::CallSite, client::Client)
+    site.world == world_counter() && site.process == THIS_PROCESS[] || return C_NULL
+    client.index <= length(site.codes) || return C_NULL
+    return @inbounds site.codes[client.index]
+end
+
+"""
+    prepare(site, client, f, arguments, keywords) -> API.Handle
+
+Make the site's code the one that a local call would run now: capture it if it never was or is not valid any more. Throws `CaptureError`.
+"""
+@noinline function prepare(site::CallSite, client::Client, @nospecialize(f), @nospecialize(arguments), @nospecialize(keywords))
+    lock(CAPTURE_LOCK) do
+        world = world_counter()
+        if site.process != THIS_PROCESS[]
+            forget(site)
+            site.process = THIS_PROCESS[]
+        elseif site.world != world && site.shipped !== nothing && !isvalid(site.shipped)
+            retire(site)
+        end
+        if site.shipped === nothing
+            site.shipped, site.result = ship(f, arguments, keywords)
+        end
+        site.world = world
+        return code_for(site, client)
+    end
+end
+
+function code_for(site::CallSite, client::Client)
+    while length(site.codes) < client.index
+        push!(site.codes, C_NULL)
+    end
+    if site.codes[client.index] == C_NULL
+        site.codes[client.index], site.id = new_code(client.handle, site.shipped.archive)
+    end
+    return site.codes[client.index]
+end
+
+function forget(site::CallSite)
+    site.shipped = nothing
+    site.result = Union{}
+    empty!(site.codes)
+    return nothing
+end
+
+# Its code is not current any more. With one thread nobody can be about to call it; with several it stays, a few kilobytes.
+function retire(site::CallSite)
+    Threads.nthreads() == 1 && foreach(API.bc_code_free, site.codes)
+    return forget(site)
+end
+
+# Capture the call: what is shipped, and the type of its result.
+function ship(@nospecialize(f), @nospecialize(arguments), @nospecialize(keywords))
+    check_method(from_argument(f), map(from_argument, arguments), map(from_argument, keywords))
+    job = Job(typeof(f), typeof(arguments), typeof(keywords))
+    return capture(job), job.result
+end
+
+# A call that has no method fails here as it would locally.
+function check_method(@nospecialize(f), @nospecialize(arguments), @nospecialize(keywords))
+    if isempty(keywords)
+        Base.invokelatest(applicable, f, arguments...) || throw(MethodError(f, arguments))
+    else
+        sorted = Base.invokelatest(Core.kwfunc, f)
+        Base.invokelatest(applicable, sorted, keywords, f, arguments...) || throw(MethodError(sorted, (keywords, f, arguments...)))
+    end
+    return nothing
+end

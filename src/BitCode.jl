@@ -1,0 +1,78 @@
+"""
+    BitCode
+
+Run Julia functions on other machines, without installing the functions, or Julia, there.
+
+```julia
+using BitCode
+node = launch()                  # or connect("bitcode://host:13337"; keyfile = "cluster.key")
+f(x) = sin(x)^2 + 1
+@remote node f(2.0)              # capture f, ship it once, run it there, return its value
+```
+
+A function is captured as LLVM bitcode from Julia's own compiler, with everything it calls, and shipped over UCX to a
+`bitcode-node`, which links it, optimises it for its own CPU, keeps it and runs it. Exceptions come back as
+[`RemoteException`](@ref); what cannot be shipped is refused with a [`CaptureError`](@ref) before anything is sent.
+
+  - nodes: [`launch`](@ref), [`connect`](@ref), [`nodes`](@ref), [`Node`](@ref), `isopen`, `close`
+  - calls: [`@remote`](@ref), [`remotecall_fetch`](@ref), [`remotecall`](@ref), [`remotecall_wait`](@ref), [`remote_do`](@ref)
+  - without calling: [`BitCode.explain`](@ref), [`BitCode.code_llvm`](@ref), [`BitCode.archive_info`](@ref)
+
+Names and argument order are Distributed's, and its functions are extended, not replaced: both can be loaded. The two types that both
+export, `RemoteException` and `Future`, are told apart by their module.
+"""
+module BitCode
+
+export launch, connect, nodes, Node
+export @remote, remotecall, remotecall_fetch, remotecall_wait, remote_do
+export RemoteException, CaptureError
+
+# abi: libbitcode, the LLVM inside Julia, Julia's code generator, objects as memory.
+include("../julia/abi/libbitcode.jl")
+include("../julia/abi/json.jl")
+include("../julia/abi/objects.jl")
+
+# capture: method → portable bitcode → archive.
+# (list of capture's files)
+
+# marshal: values ↔ bytes.
+include("../julia/marshal/crossable.jl")
+include("../julia/marshal/layout.jl")
+include("../julia/marshal/pack.jl")
+include("../julia/marshal/entry.jl")
+include("../julia/marshal/graph.jl")
+
+# node: what users call.
+include("../julia/node/client.jl")
+include("../julia/node/node.jl")
+include("../julia/node/launch.jl")
+include("../julia/node/exception.jl")
+include("../julia/node/job.jl")
+include("../julia/node/buffers.jl")
+include("../julia/node/site.jl")
+include("../julia/node/call.jl")
+include("../julia/node/future.jl")
+include("../julia/node/remote.jl")
+include("../julia/node/introspect.jl")
+
+# UCX reads its environment when it is opened, so this comes first. Julia needs SIGSEGV for itself (its collector stops threads with it):
+# UCX must not take it for a crash. The memory-type cache hooks the allocator, for GPUs that nothing here uses.
+const UCX_SETTINGS = ("UCX_ERROR_SIGNALS" => "SIGILL,SIGBUS,SIGFPE", "UCX_MEMTYPE_CACHE" => "no")
+
+# Those of them that the user had not set.
+const own_settings = String[]
+
+function __init__()
+    for (name, value) in UCX_SETTINGS
+        haskey(ENV, name) && continue
+        ENV[name] = value
+        push!(own_settings, name)
+    end
+    THIS_PROCESS[] = hash((getpid(), time_ns())) | 1
+    init_buffers()
+    open_library()
+    atexit(stop_all)
+    return nothing
+end
+
+end # module BitCode
