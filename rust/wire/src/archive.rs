@@ -6,7 +6,7 @@
 use crate::code::CodeId;
 use crate::codec::{DecodeError, EncodeError, Problem, Reader, Writer};
 use crate::error::ErrorCode;
-use crate::manifest::{Inconsistent, MAX_MANIFEST_BYTES, Manifest};
+use crate::manifest::{Inconsistent, MAX_MANIFEST_BYTES, Manifest, ManifestProblem};
 
 /// The first four bytes of every archive.
 pub const MAGIC: [u8; 4] = *b"BCAR";
@@ -72,6 +72,10 @@ impl ArchiveError {
             }) => ErrorCode::UNSUPPORTED,
             Self::Decode(DecodeError {
                 problem: Problem::OverLimit { .. },
+                ..
+            })
+            | Self::Manifest(Inconsistent {
+                problem: ManifestProblem::OverLimit { .. },
                 ..
             })
             | Self::Encode(_) => ErrorCode::TOO_LARGE,

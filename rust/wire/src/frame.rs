@@ -141,7 +141,8 @@ impl Flags {
     pub const NONE: Self = Self(0);
     /// The body ends with the archive of the code. Only on CALL.
     pub const HAS_ARCHIVE: Self = Self(1);
-    /// The origin wants no answer, not even an ERROR (`remote_do`).
+    /// The origin wants no outcome (`remote_do`): the node answers an empty VALUE once it has accepted the call, and
+    /// only logs how it ends.
     pub const NO_REPLY: Self = Self(2);
     /// The body ends with [`StageTimings`]. Only on VALUE, THROW and ERROR; the archive length is theirs.
     pub const TIMED: Self = Self(4);

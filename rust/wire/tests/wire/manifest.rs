@@ -47,7 +47,13 @@ fn fault(manifest: &Manifest<'_>) -> Inconsistent {
         manifest: manifest.clone(),
         images: vec![],
     };
-    assert_eq!(archive.encode().unwrap_err().code(), ErrorCode::BAD_ARCHIVE);
+    let limit = matches!(found.problem, ManifestProblem::OverLimit { .. });
+    let code = if limit {
+        ErrorCode::TOO_LARGE
+    } else {
+        ErrorCode::BAD_ARCHIVE
+    };
+    assert_eq!(archive.encode().unwrap_err().code(), code);
     found
 }
 
