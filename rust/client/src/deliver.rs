@@ -6,7 +6,7 @@
 use bitcode_transport::{Body, Fabric, HEADER_LEN, HeaderBytes, PeerFailure, PeerId, Sink};
 use bitcode_transport::{Token, TransportError};
 use bitcode_wire::error::{ErrorCode, ErrorPayload};
-use bitcode_wire::frame::{Header, Kind, SessionKey};
+use bitcode_wire::frame::{Flags, Header, Kind, SessionKey, StageTimings};
 use parking_lot::MutexGuard;
 use std::sync::atomic::Ordering;
 
@@ -85,29 +85,33 @@ impl<F: Fabric> Sink for Deliver<'_, F> {
     }
 
     fn frame(&mut self, bytes: &HeaderBytes, body: &mut Body) {
-        let Some((header, slot, inner)) = self.answered(bytes, body.len()) else {
+        let Some((header, slot, mut inner)) = self.answered(bytes, body.len()) else {
             return;
         };
         if header.kind == Kind::NeedCode {
             return self.need_code(slot, inner);
         }
-        let Some(session) = &inner.session else {
+        let call = &mut *inner;
+        let Some(session) = &call.session else {
             return;
         };
         let mut stats = session.stats.lock();
         stats.bytes_received += (HEADER_LEN + body.len()) as u64;
-        if inner.ending.is_some() || inner.abandoned {
+        if call.ending.is_some() || call.abandoned {
             stats.dropped_frames += 1; // A duplicate, or too late.
             return;
         }
         drop(stats);
         let len = header.payload_len(body.len()).unwrap_or_default();
+        if header.flags.contains(Flags::TIMED) {
+            call.timings.node = StageTimings::decode(&body.bytes()[len..]).ok();
+        }
         let ending = match header.kind {
             Kind::Value | Kind::Pong => Ending::Value(Bytes::take(body, len)),
             Kind::Throw => Ending::Throw(Bytes::take(body, len)),
             Kind::Error => {
                 let error = remote_error(&body.bytes()[..len]);
-                if let (Some(code), true) = (&inner.code, refuses_code(&error)) {
+                if let (Some(code), true) = (&call.code, refuses_code(&error)) {
                     session.known.remove(code.number());
                 }
                 Ending::Error(error)

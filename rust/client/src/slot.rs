@@ -6,7 +6,7 @@ use std::thread::Thread;
 use std::time::Instant;
 
 use bitcode_transport::{Body, Segment};
-use bitcode_wire::frame::{Header, Kind};
+use bitcode_wire::frame::{Header, Kind, StageTimings};
 use parking_lot::{Mutex, MutexGuard};
 use smallvec::SmallVec;
 
@@ -114,9 +114,8 @@ impl Ending {
 pub struct Timings {
     /// From the start of the call to its reply; `None` if the call was so ordinary that no clock was read.
     pub total: Option<std::time::Duration>,
-    /// What the node measured, in microseconds: queue, decode, parse, link, optimise, emit, run. Only for the call
-    /// that made the node compile.
-    pub node_us: Option<[u32; 7]>,
+    /// What the node measured. Only for the call that made the node compile.
+    pub node: Option<StageTimings>,
     /// Whether the archive was sent.
     pub archive_sent: bool,
     /// How often the node asked for the code.

@@ -1,1 +1,20 @@
 //! The node: receives, links, keeps and runs shipped code.
+//!
+//! **What this room is for.** Two modules that meet only in messages, because they will be two processes one day. The
+//! *supervisor* has the control plane: addresses, keys, handshakes, who is connected, when to stop. The *engine* has
+//! the data plane: frames in, code compiled and kept, frames out.
+//!
+//! **What it may know.** The wire, the transport, the JIT's small interface.
+//!
+//! **What it must never know.** Julia, how LLVM or UCX are called, what is inside a payload.
+#![forbid(unsafe_code)]
+
+mod counters;
+mod engine;
+mod loader;
+mod pool;
+
+pub use counters::{Counter, Counters};
+pub use engine::{Engine, EngineSettings, Opening};
+pub use loader::{LoadError, Loader, Program, Ran};
+pub use pool::{Pool, PoolSettings};

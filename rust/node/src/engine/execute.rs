@@ -1,0 +1,262 @@
+//! Jobs: calls that are not run on the spot, because their code must be compiled first or is not known to be short.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use bitcode_transport::Fabric;
+use bitcode_wire::archive::Archive;
+use bitcode_wire::code::CodeId;
+use bitcode_wire::error::ErrorCode;
+use bitcode_wire::frame::{Kind, StageTimings as Stages};
+use tracing::{error, info, warn};
+
+use super::cache::{Entry, Found};
+use super::{CallContext, Engine, Job, OutputOf, Work};
+use crate::loader::{LoadError, Loader, Program, Ran};
+
+/// What an entry takes beyond its machine code.
+const ENTRY_OVERHEAD: usize = 512;
+
+/// Why an archive did not become code.
+struct Refusal {
+    error: LoadError,
+    /// The archive is what the code id says, so that the same would happen to anyone who brought it.
+    genuine: bool,
+}
+
+impl<F: Fabric, L: Loader> Engine<F, L> {
+    /// Carries out a job on the calling thread.
+    pub(crate) fn execute(&self, job: Job<L::Program>, output: &mut OutputOf<L>) {
+        self.running.fetch_add(1, Ordering::SeqCst);
+        let job = AssertUnwindSafe(job);
+        // A panic is a fault of ours; the origin gets an answer all the same, and the thread goes on.
+        let answered = (
+            Arc::clone(&job.context.session),
+            job.context.call,
+            job.context.prefix,
+        );
+        let done = catch_unwind(AssertUnwindSafe(|| {
+            let AssertUnwindSafe(job) = job;
+            self.carry_out(job, output);
+        }));
+        if done.is_err() {
+            let (session, call, prefix) = answered;
+            error!(
+                session = session.id,
+                call, "panic while carrying out a call"
+            );
+            let message = "the node panicked while it carried out the call; please report it";
+            let answered = super::reply::Answered {
+                session: &session,
+                call,
+                prefix,
+            };
+            self.send_error(answered, ErrorCode::INTERNAL, message);
+        }
+        self.running.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    fn carry_out(&self, job: Job<L::Program>, output: &mut OutputOf<L>) {
+        if self.is_stopping() {
+            self.refuse_stopping(&job);
+            return;
+        }
+        let Job {
+            mut context,
+            body,
+            work,
+        } = job;
+        match work {
+            Work::Run(entry) => self.run(&mut context, &entry, body.bytes(), output),
+            Work::Compile => {
+                if let Some(entry) = self.compile(&mut context, body.bytes()) {
+                    self.run(&mut context, &entry, body.bytes(), output);
+                }
+            }
+        }
+    }
+
+    fn run(
+        &self,
+        context: &mut CallContext,
+        entry: &Arc<Entry<L::Program>>,
+        body: &[u8],
+        output: &mut OutputOf<L>,
+    ) {
+        if context.session.is_closed() {
+            return; // Nobody is there to hear the answer.
+        }
+        if context
+            .deadline
+            .is_some_and(|deadline| Instant::now() >= deadline)
+        {
+            let message = format!(
+                "the deadline of {} passed before it could start",
+                entry.name
+            );
+            return self.send_error(context.answered(), ErrorCode::DEADLINE, &message);
+        }
+        if context.no_reply {
+            self.send_short(context.answered(), Kind::Value, &[]);
+        }
+        let start = Instant::now();
+        let ran = entry.program.run(&body[..context.payload_len], output);
+        entry.pace.note(start.elapsed().as_nanos());
+        self.counters.ran_queued.add(1);
+        if let Some(stages) = &mut context.stages {
+            stages.run = micros(start);
+        }
+        if context.no_reply {
+            if ran != Ran::Value {
+                warn!(
+                    session = context.session.id,
+                    name = entry.name,
+                    ?ran,
+                    "a call whose result nobody wants"
+                );
+            }
+            return;
+        }
+        let stages = context.stages.as_ref();
+        self.send_outcome(context.answered(), entry, ran, output, stages);
+    }
+
+    /// Compiles the archive that the call brought, and lets go on those who waited for it. `None` if it was refused; the
+    /// call has its answer then.
+    fn compile(&self, context: &mut CallContext, body: &[u8]) -> Option<Arc<Entry<L::Program>>> {
+        let mut stages = Stages {
+            queue: micros(context.arrived),
+            ..Stages::default()
+        };
+        let archive = &body[context.payload_len..];
+        // The claim must be settled whatever happens, or others would wait for ever.
+        let made = catch_unwind(AssertUnwindSafe(|| {
+            self.make(context, archive, &mut stages)
+        }));
+        let made = made.unwrap_or_else(|_| Err(Refusal::of_panic()));
+        let entry = made.as_ref().ok().cloned();
+        let settled = self.cache.settle(context.prefix, entry);
+        for old in &settled.evicted {
+            self.counters.evicted.add(1);
+            info!(code = %old.id, name = old.name, "code evicted");
+        }
+        drop(settled.evicted);
+        match made {
+            Ok(entry) => {
+                for job in settled.waiting {
+                    self.roster.push(Job {
+                        work: Work::Run(Arc::clone(&entry)),
+                        ..job
+                    });
+                }
+                context.stages = Some(stages);
+                Some(entry)
+            }
+            Err(refusal) => {
+                self.counters.refused.add(1);
+                let LoadError { code, message } = &refusal.error;
+                warn!(session = context.session.id, code = %context.prefix, error = %refusal.error, "archive refused");
+                self.send_error(context.answered(), *code, message);
+                for job in settled.waiting {
+                    if refusal.genuine {
+                        self.send_error(job.context.answered(), *code, message);
+                    } else {
+                        self.try_again(job);
+                    }
+                }
+                None
+            }
+        }
+    }
+
+    /// A call waited for an archive that turned out to be a fake. It is as if it had arrived just now.
+    fn try_again(&self, job: Job<L::Program>) {
+        let brings = job.body.len() > job.context.payload_len;
+        match self.cache.find(job.context.prefix, brings, job) {
+            Found::Ready(entry, job) => self.roster.push(Job {
+                work: Work::Run(entry),
+                ..job
+            }),
+            Found::Claimed(job) => self.roster.push(job),
+            Found::Waiting => {}
+            Found::Missing(job) => {
+                self.counters.need_code.add(1);
+                self.send_short(job.context.answered(), Kind::NeedCode, &[]);
+            }
+        }
+    }
+
+    /// Hash check, then decoding, then the loader: nothing is read before what vouches for it has been checked.
+    fn make(
+        &self,
+        context: &CallContext,
+        archive: &[u8],
+        stages: &mut Stages,
+    ) -> Result<Arc<Entry<L::Program>>, Refusal> {
+        let start = Instant::now();
+        let id = CodeId::of(archive);
+        if !context.prefix.matches(&id) {
+            return Err(Refusal {
+                error: LoadError {
+                    code: ErrorCode::BAD_HASH,
+                    message: format!(
+                        "the archive's hash is {id}, the call names {}",
+                        context.prefix
+                    ),
+                },
+                genuine: false,
+            });
+        }
+        let genuine = |error| Refusal {
+            error,
+            genuine: true,
+        };
+        let decoded = Archive::decode(archive).map_err(|error| {
+            genuine(LoadError {
+                code: error.code(),
+                message: error.to_string(),
+            })
+        })?;
+        stages.decode = micros(start);
+        let program = self.loader.load(&decoded).map_err(genuine)?;
+        let loaded = program.stages();
+        *stages = Stages {
+            queue: stages.queue,
+            decode: stages.decode,
+            ..loaded
+        };
+        self.counters.compiled.add(1);
+        let name = decoded.manifest.name.to_owned();
+        let bytes = program.bytes() + ENTRY_OVERHEAD;
+        info!(code = %id, name, bytes, archive = archive.len(), us = micros(start), "code compiled");
+        Ok(Arc::new(Entry::new(id, name, program, bytes)))
+    }
+
+    pub(super) fn refuse_stopping(&self, job: &Job<L::Program>) {
+        let message = "the node is shutting down; the call was not started";
+        self.send_error(job.context.answered(), ErrorCode::SHUTTING_DOWN, message);
+        if matches!(job.work, Work::Compile) {
+            for job in self.cache.settle(job.context.prefix, None).waiting {
+                self.send_error(job.context.answered(), ErrorCode::SHUTTING_DOWN, message);
+            }
+        }
+    }
+}
+
+impl Refusal {
+    fn of_panic() -> Self {
+        Self {
+            error: LoadError {
+                code: ErrorCode::INTERNAL,
+                message: "the node panicked while it compiled the code; please report it".into(),
+            },
+            genuine: true,
+        }
+    }
+}
+
+fn micros(since: Instant) -> u32 {
+    u32::try_from(since.elapsed().as_micros()).unwrap_or(u32::MAX)
+}

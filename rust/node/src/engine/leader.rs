@@ -1,0 +1,275 @@
+//! The leader: what becomes of a frame.
+//!
+//! A frame is believed once its session is known and its tag fits, and not before: nothing else is even looked at.
+//! Code that is here and known to be short runs on the spot, out of the buffer that the frame arrived in; everything
+//! else becomes a job. The leader remembers the session and the code of the last call, so that a warm call looks up
+//! nothing.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use bitcode_transport::{
+    Body, Fabric, HeaderBytes, PeerFailure, PeerId, Sink, Token, TransportError,
+};
+use bitcode_wire::error::ErrorCode;
+use bitcode_wire::frame::{Flags, FrameError, Header, Kind};
+
+use super::cache::{Entry, Found};
+use super::reply::Answered;
+use super::sessions::SessionEntry;
+use super::{CallContext, Engine, Job, OutputOf, Work};
+use crate::loader::{Loader, Program};
+
+/// One in this many inline runs is measured.
+const MEASURE_EVERY: u64 = 16;
+/// What a run counts as that cost its thread the lead.
+const LOST_AFTER: Duration = Duration::from_millis(1);
+/// PING bodies up to this length are echoed.
+const MAX_PING: usize = 1024;
+
+/// Tells the watchdog whether the leader is running shipped code: 0 if not, else a number that is new for each run.
+#[derive(Default)]
+pub(crate) struct Beat {
+    run: AtomicU64,
+    lost: AtomicBool,
+}
+
+impl Beat {
+    /// The number of the run that is going on, 0 if there is none.
+    pub(crate) fn running(&self) -> u64 {
+        self.run.load(Ordering::Relaxed)
+    }
+
+    /// The present run takes so long that another thread leads now.
+    pub(crate) fn lose(&self) {
+        self.lost.store(true, Ordering::Relaxed);
+    }
+
+    fn is_lost(&self) -> bool {
+        self.lost.load(Ordering::Relaxed)
+    }
+
+    fn set(&self, run: u64) {
+        self.run.store(run, Ordering::Relaxed);
+    }
+}
+
+/// The sink of the thread that leads, with what it remembers.
+pub(crate) struct Leader<'e, F: Fabric, L: Loader> {
+    engine: &'e Engine<F, L>,
+    beat: &'e Beat,
+    output: OutputOf<L>,
+    session: Option<Arc<SessionEntry>>,
+    entry: Option<Arc<Entry<L::Program>>>,
+    runs: u64,
+}
+
+impl<'e, F: Fabric, L: Loader> Leader<'e, F, L> {
+    pub(crate) fn new(engine: &'e Engine<F, L>, beat: &'e Beat) -> Self {
+        Self {
+            engine,
+            beat,
+            output: OutputOf::<L>::default(),
+            session: None,
+            entry: None,
+            runs: 0,
+        }
+    }
+
+    /// Reads a header and finds the session that it is from, which is then remembered.
+    fn believe(&mut self, bytes: &HeaderBytes, body_len: usize) -> Result<Header, Disbelief> {
+        let header = Header::decode(bytes)?;
+        let known = |session: &Arc<SessionEntry>| session.id == header.session;
+        if !self.session.as_ref().is_some_and(known) {
+            self.session = self.engine.sessions.get(header.session);
+        }
+        let Some(session) = self.session.as_ref().filter(|session| !session.is_closed()) else {
+            self.session = None;
+            return Err(Disbelief::Session(header.session));
+        };
+        header.verify(bytes, &session.keys.to_node, body_len)?;
+        if header.epoch != session.epoch {
+            return Err(Disbelief::Epoch(header.epoch, session.epoch));
+        }
+        Ok(header)
+    }
+
+    fn call(&mut self, header: &Header, body: &mut Body) {
+        let Some(session) = &self.session else { return };
+        let answered = Answered {
+            session,
+            call: header.call,
+            prefix: header.code,
+        };
+        if self.engine.is_stopping() {
+            let message = "the node is shutting down";
+            return self
+                .engine
+                .send_error(answered, ErrorCode::SHUTTING_DOWN, message);
+        }
+        // `verify` has seen to it that the archive is no longer than the body.
+        let payload_len = header.payload_len(body.len()).unwrap_or_default();
+        if header.flags == Flags::NONE
+            && let Some(entry) = &self.entry
+            && entry.id.prefix() == header.code
+            && self.runs_here(entry)
+            && !entry.is_evicted()
+        {
+            self.engine.cache.touch(entry);
+            self.run(header, &body.bytes()[..payload_len]);
+        } else {
+            self.find(header, payload_len, body);
+        }
+    }
+
+    /// Whether the code is known to be short, and somebody watches in case it is not this time.
+    fn runs_here(&self, entry: &Entry<L::Program>) -> bool {
+        let limit = self.engine.settings.inline_below.as_nanos() as u32;
+        entry.pace.is_below(limit) && !self.beat.is_lost()
+    }
+
+    /// Runs the remembered code for the remembered session.
+    fn run(&mut self, header: &Header, payload: &[u8]) {
+        let (Some(session), Some(entry)) = (&self.session, &self.entry) else {
+            return;
+        };
+        self.runs += 1;
+        self.beat.set(self.runs);
+        let ran = if self.runs.is_multiple_of(MEASURE_EVERY) {
+            let start = Instant::now();
+            let ran = entry.program.run(payload, &mut self.output);
+            entry.pace.note(start.elapsed().as_nanos());
+            ran
+        } else {
+            entry.program.run(payload, &mut self.output)
+        };
+        self.beat.set(0);
+        if self.beat.is_lost() {
+            entry.pace.note_long(LOST_AFTER.as_nanos());
+        }
+        let answered = Answered {
+            session,
+            call: header.call,
+            prefix: header.code,
+        };
+        let engine = self.engine;
+        engine.send_outcome(answered, entry, ran, &mut self.output, None);
+        engine.counters.ran_inline.add(1);
+    }
+
+    /// The way of a call whose code is not the last one's, or not short.
+    fn find(&mut self, header: &Header, payload_len: usize, body: &mut Body) {
+        let Some(session) = &self.session else { return };
+        let brings = header.flags.contains(Flags::HAS_ARCHIVE);
+        let context = CallContext::new(Arc::clone(session), header, payload_len);
+        let job = Job {
+            context,
+            body: std::mem::take(body),
+            work: Work::Compile,
+        };
+        match self.engine.cache.find(header.code, brings, job) {
+            Found::Ready(entry, job) if !job.context.no_reply && self.runs_here(&entry) => {
+                self.entry = Some(entry);
+                self.run(header, &job.body.bytes()[..payload_len]);
+            }
+            Found::Ready(entry, job) => self.engine.roster.push(Job {
+                work: Work::Run(entry),
+                ..job
+            }),
+            Found::Claimed(job) => self.engine.roster.push(job),
+            Found::Waiting => {}
+            Found::Missing(job) => {
+                let engine = self.engine;
+                engine.counters.need_code.add(1);
+                engine.send_short(job.context.answered(), Kind::NeedCode, &[]);
+            }
+        }
+    }
+
+    fn answer(&mut self, header: &Header, body: &mut Body) {
+        if header.kind == Kind::Call {
+            return self.call(header, body);
+        }
+        let Some(session) = &self.session else { return };
+        let answered = Answered {
+            session,
+            call: header.call,
+            prefix: header.code,
+        };
+        match header.kind {
+            Kind::Ping if body.len() <= MAX_PING => {
+                self.engine.send_short(answered, Kind::Pong, body.bytes());
+            }
+            Kind::Ping => {
+                let message = "a PING carries at most 1024 bytes";
+                self.engine
+                    .send_error(answered, ErrorCode::TOO_LARGE, message);
+            }
+            Kind::Cancel => {
+                let message = "this node cannot cancel calls";
+                self.engine
+                    .send_error(answered, ErrorCode::UNSUPPORTED, message);
+            }
+            kind => self.engine.bad_frame(&Disbelief::Kind(kind)),
+        }
+    }
+}
+
+/// Why a frame is not believed.
+#[derive(Debug, thiserror::Error)]
+enum Disbelief {
+    #[error("{0}")]
+    Frame(#[from] FrameError),
+    #[error("session {0:#x} is not open")]
+    Session(u32),
+    #[error("epoch {0} is not the session's ({1})")]
+    Epoch(u16, u16),
+    #[error("{0:?} is not for a node")]
+    Kind(Kind),
+}
+
+impl<F: Fabric, L: Loader> Sink for Leader<'_, F, L> {
+    fn admit(&mut self, header: &HeaderBytes, body_len: usize) -> bool {
+        match self.believe(header, body_len) {
+            Ok(_) => body_len <= self.engine.settings.max_frame,
+            Err(error) => {
+                self.engine.bad_frame(&error);
+                false
+            }
+        }
+    }
+
+    fn frame(&mut self, header: &HeaderBytes, body: &mut Body) {
+        match self.believe(header, body.len()) {
+            Ok(header) => self.answer(&header, body),
+            Err(error) => self.engine.bad_frame(&error),
+        }
+    }
+
+    fn sent(&mut self, token: Token, _: Result<(), TransportError>) {
+        self.engine.reclaim(token);
+    }
+
+    fn peer_failed(&mut self, peer: PeerId, reason: PeerFailure) {
+        self.engine.lose(peer, &reason.to_string());
+    }
+}
+
+impl CallContext {
+    fn new(session: Arc<SessionEntry>, header: &Header, payload_len: usize) -> Self {
+        let arrived = Instant::now();
+        let left =
+            (header.deadline_ms > 0).then(|| Duration::from_millis(u64::from(header.deadline_ms)));
+        Self {
+            session,
+            call: header.call,
+            prefix: header.code,
+            payload_len,
+            no_reply: header.flags.contains(Flags::NO_REPLY),
+            arrived,
+            deadline: left.and_then(|left| arrived.checked_add(left)),
+            stages: None,
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! What the engine needs of a compiler: archive in, something that can be run out.
+//!
+//! The engine is written against these traits, not against the JIT, so that the protocol can be tested without LLVM.
+
+use bitcode_wire::archive::Archive;
+use bitcode_wire::error::ErrorCode;
+use bitcode_wire::frame::StageTimings;
+
+/// Makes programs of archives.
+pub trait Loader: Send + Sync + 'static {
+    /// What it makes.
+    type Program: Program;
+
+    /// Links, optimises and emits the archive, whose hash and form have been checked.
+    ///
+    /// # Errors
+    /// Why this node cannot run it.
+    fn load(&self, archive: &Archive<'_>) -> Result<Self::Program, LoadError>;
+
+    /// Prepares the calling thread for running programs. Called once on each of the engine's threads.
+    ///
+    /// # Errors
+    /// The system refuses what it takes, such as memory for another stack.
+    fn enter_thread(&self) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+/// Code that is ready to run, as often as one likes and on many threads at once.
+pub trait Program: Send + Sync + 'static {
+    /// Where a run leaves its result. Used again by the next run on the same thread.
+    type Output: AsRef<[u8]> + Default + Send + Sync + 'static;
+
+    /// Runs once. `payload` is aligned to 64 bytes; the result, value or exception graph, is left in `output`.
+    fn run(&self, payload: &[u8], output: &mut Self::Output) -> Ran;
+
+    /// Memory that it takes, for the cache.
+    fn bytes(&self) -> usize;
+
+    /// How long the stages parse, link, optimise and emit took.
+    fn stages(&self) -> StageTimings {
+        StageTimings::default()
+    }
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ran {
+    /// The output is the packed result.
+    Value,
+    /// The output is the graph of an exception.
+    Thrown,
+    /// The code died of this signal; the process is sound.
+    Fault {
+        /// The signal's number.
+        signal: i32,
+    },
+    /// There was no memory for it.
+    OutOfMemory,
+}
+
+/// Why an archive was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{code}: {message}")]
+pub struct LoadError {
+    /// For programs.
+    pub code: ErrorCode,
+    /// For people.
+    pub message: String,
+}
