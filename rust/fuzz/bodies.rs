@@ -1,8 +1,8 @@
-// What each fuzz target does with its input. Shared by the targets of this crate and by `rust/wire/tests/`, which runs the
-// same functions on a stable toolchain; it names nothing but the public functions of `bitcode_wire`.
-//
-// Each body holds the decoder to two promises: it never panics, and bytes that decode are the only spelling of their
-// value, so that encoding it again gives the same bytes. It returns whether anything was decoded.
+//! What each fuzz target does with its input. Shared by the targets of this crate and by `rust/wire/tests/`, which runs the
+//! same functions on a stable toolchain; it names nothing but the public functions of `bitcode_wire`.
+//!
+//! Each body holds the decoder to two promises: it never panics, and bytes that decode are the only spelling of their
+//! value, so that encoding it again gives the same bytes. It returns whether anything was decoded.
 
 use bitcode_wire::archive::Archive;
 use bitcode_wire::error::ErrorPayload;
