@@ -37,6 +37,10 @@ has_pointer(@nospecialize(T)) =
 
 is_plain(@nospecialize(T)) = isbitstype(T) && !has_pointer(T)
 
+# A tuple whose elements may be of one type or another, as inference knows some results: `Tuple{Int,Union{Int,Nothing}}`.
+is_loose_tuple(@nospecialize(T)) =
+    T isa DataType && T <: Tuple && !isconcretetype(T) && !Base.isvatuple(T) && !any(P -> P isa TypeVar, T.parameters)
+
 """
     crossing(T) -> Crossing
 
@@ -51,6 +55,7 @@ function crossing(@nospecialize(T), within::Vector{Any})
         all(M -> M isa DataType && crossing(M, within) != NEVER, Base.uniontypes(T)) || return NEVER
         return length(Base.uniontypes(T)) <= 255 ? CHOICE : NEVER
     end
+    is_loose_tuple(T) && return all(F -> crossing(F, within) != NEVER, fieldtypes(T)) ? RECORD : NEVER
     T isa DataType && isconcretetype(T) || return NEVER
     is_plain(T) && return sizeof(T) == 0 ? NOTHING_TO_SEND : BITS
     isbitstype(T) && return NEVER
@@ -104,12 +109,12 @@ function obstacles!(found::Vector{String}, @nospecialize(T), path::Vector{String
         members = Base.uniontypes(T)
         length(members) > 255 && return say("is a Union of $(length(members)) types; at most 255 can be told apart")
         for M in members
-            M isa DataType ? inner(M, "when it is a `$M`") : say("may be a `$M`, which is not a concrete type")
+            M isa DataType && !isabstracttype(M) ? inner(M, "when it is a `$M`") : say("may be a `$M`, which is not a concrete type")
         end
         return found
     end
     T === DataType && return say("is a type as a value; pass the type as an argument of its own, or as a static parameter (`where {T}`)")
-    if !(T isa DataType) || !isconcretetype(T)
+    if !(T isa DataType) || !(isconcretetype(T) || is_loose_tuple(T))
         return say(T === Any ? "could be anything: the compiler could not infer its type" :
                    "has the type `$T`, which is not concrete, so that its values have no layout of their own")
     end

@@ -173,11 +173,8 @@ function graph_struct(r::GraphReader)
     whole = true
     for (offset, declared) in slots
         value = graph_value(r)
-        if value isa declared
-            set_slot(object, offset, value)
-        elseif !(value isa Undefined)
-            whole = false
-        end
+        value isa Undefined && continue
+        value isa declared ? set_slot(object, offset, value) : (whole = false)
     end
     whole || (r.made[place] = OpaqueValue(string(type)))
     return r.made[place]
@@ -218,7 +215,7 @@ function graph_array(r::GraphReader)
         return r.made[place] = OpaqueValue("a $type")
     end
     selectors = E isa Union ? count : 0
-    stride = E isa Union ? Base.bitsunionsize(E) : Base.elsize(type)
+    stride = E isa Union ? Int(Base.bitsunionsize(E)) : Base.elsize(type)
     length(bytes) == Base.checked_add(Base.checked_mul(count, stride), selectors) || throw(MalformedGraph("$(length(bytes)) bytes are no $type of $dims"))
     array = type(undef, dims)
     fill_array(array, bytes, count * stride, selectors)
@@ -235,11 +232,8 @@ function graph_references(r::GraphReader, place::Int, type, dims, count::Int)
     whole = true
     for i in 1:count
         value = graph_value(r)
-        if value isa eltype(type)
-            array[i] = value
-        elseif !(value isa Undefined)
-            whole = false
-        end
+        value isa Undefined && continue
+        value isa eltype(type) ? (array[i] = value) : (whole = false)
     end
     whole || (r.made[place] = OpaqueValue("a $type"))
     return r.made[place]

@@ -86,98 +86,112 @@ end
     return cell[]
 end
 
-# --- writing -----------------------------------------------------------------------------------------------------------------
+# --- the code for a type -------------------------------------------------------------------------------------------------------
 
-# `if x isa M₁ … elseif x isa M₂ … else … end` over the members of the Union `T`.
-function choose(@nospecialize(T), branch)
+# The code for a type with all that is in it is made in one piece, not by functions that call each other for the fields: inference
+# gives up on such recursion sooner than types get deep, and then the calls would be dispatched on the node.
+#
+# Each of these makes the code for a value of the type `T` that the expression `x` holds, at byte `at` of what is at `place`; `tail` is a variable
+# of that code. They come before the functions that are made by them, because a generator sees only what is older than itself.
+
+function measuring(@nospecialize(T), x)
+    array_count(T) == 0 && return nothing
+    kind = crossing(T)
+    kind == ARRAY && return :(tail = align_up(tail, TAIL_ALIGNMENT) + length($x) * $(Base.elsize(T)))
+    kind == RECORD && return for_fields((F, field, _) -> measuring(F, field), T, x)
+    return for_members((M, member, _) -> measuring(M, member), T, x)
+end
+
+function writing(@nospecialize(T), x, at::Int)
+    kind = crossing(T)
+    kind == NOTHING_TO_SEND && return nothing
+    kind == BITS && return :(store_bits(place + $at, $x::$T))
+    if kind == ARRAY
+        array = gensym(:array)
+        N = ndims(T)
+        return quote
+            $array = $x::$T
+            $((:(unsafe_store!(Ptr{Int}(place + $at), size($array, $i), $i)) for i in 1:N)...)
+            tail = align_up(tail, TAIL_ALIGNMENT)
+            unsafe_store!(Ptr{Int}(place + $at), tail, $(N + 1))
+            GC.@preserve $array put_run!(to, tail, Ptr{UInt8}(pointer($array)), length($array) * $(Base.elsize(T)))
+            tail += length($array) * $(Base.elsize(T))
+        end
+    end
+    if kind == RECORD
+        places = field_places(fieldtypes(T))
+        return for_fields((F, field, i) -> writing(F, field, at + places[i]), T, x)
+    end
+    return for_members(T, x) do M, member, tag
+        Expr(:block, :(unsafe_store!(place + $at, $tag)), writing(M, member, at + choice_place(T)))
+    end
+end
+
+# `code(type, variable, index)` for each field that takes bytes.
+function for_fields(code, @nospecialize(T), x)
+    block = Expr(:block)
+    for (i, F) in enumerate(fieldtypes(T))
+        crossing(F) == NOTHING_TO_SEND && continue
+        field = gensym(:field)
+        push!(block.args, :($field = getfield($x, $i)), code(F, field, i))
+    end
+    return block
+end
+
+# `if x isa M₁ … elseif x isa M₂ … else … end` over the members of a Union, with `code(type, variable, tag)` in the branches.
+function for_members(code, @nospecialize(T), x)
     members = Base.uniontypes(T)
-    chain = branch(members[end], UInt8(length(members)))
-    for i in length(members)-1:-1:1
-        chain = Expr(:if, :(x isa $(members[i])), branch(members[i], UInt8(i)), chain)
+    chain = nothing
+    for tag in length(members):-1:1
+        member = gensym(:member)
+        branch = Expr(:block, :($member = $x::$(members[tag])), code(members[tag], member, UInt8(tag)))
+        chain = chain === nothing ? branch : Expr(:if, :($x isa $(members[tag])), branch, chain)
     end
     return chain
 end
+
+function reading(@nospecialize(T), at::Int)
+    kind = crossing(T)
+    kind == NOTHING_TO_SEND && return QuoteNode(is_type_constant(T) ? T.parameters[1] : T.instance)
+    kind == BITS && return :(load_bits($T, place + $at))
+    if kind == ARRAY
+        N = ndims(T)
+        dims = Expr(:tuple, (:(unsafe_load(Ptr{Int}(place + $at), $i)) for i in 1:N)...)
+        return :(take_run(from, $T, base, unsafe_load(Ptr{Int}(place + $at), $(N + 1)), $dims))
+    end
+    if kind == RECORD
+        places = field_places(fieldtypes(T))
+        fields = [reading(F, at + places[i]) for (i, F) in enumerate(fieldtypes(T))]
+        return T <: Tuple ? Expr(:tuple, fields...) : Expr(:new, T, fields...)
+    end
+    members = Base.uniontypes(T)
+    chain = reading(members[end], at + choice_place(T))
+    for tag in length(members)-1:-1:1
+        chain = Expr(:if, :(unsafe_load(place + $at) == $(UInt8(tag))), reading(members[tag], at + choice_place(T)), chain)
+    end
+    return chain
+end
+
+# --- reading and writing --------------------------------------------------------------------------------------------------------
 
 """
     tail_end(T, x, tail) -> Int
 
 Where the tail ends once `x` is written, when it has reached `tail` before.
 """
-@inline @generated function tail_end(::Type{T}, x, tail::Int) where {T}
-    array_count(T) == 0 && return :tail
-    kind = crossing(T)
-    kind == ARRAY && return :(align_up(tail, TAIL_ALIGNMENT) + length(x) * $(Base.elsize(T)))
-    if kind == RECORD
-        body = Expr(:block)
-        for (i, F) in enumerate(fieldtypes(T))
-            array_count(F) == 0 || push!(body.args, :(tail = tail_end($F, getfield(x, $i), tail)))
-        end
-        push!(body.args, :tail)
-        return body
-    end
-    return choose(T, (M, _) -> :(tail_end($M, x, tail)))
-end
+@inline @generated tail_end(::Type{T}, x, tail::Int) where {T} = Expr(:block, measuring(T, :x), :tail)
 
 """
     write_value(to, T, x, at, tail) -> Int
 
 Write `x` at `at` in the head of `to`, its arrays from `tail` on; returns where the tail ends then.
 """
-@inline @generated function write_value(to, ::Type{T}, x, at::Int, tail::Int) where {T}
-    kind = crossing(T)
-    kind == NOTHING_TO_SEND && return :tail
-    kind == BITS && return :(store_bits(head(to) + at, x::T); tail)
-    if kind == ARRAY
-        N = ndims(T)
-        return quote
-            place = Ptr{Int}(head(to) + at)
-            $((:(unsafe_store!(place, size(x, $i), $i)) for i in 1:N)...)
-            start = align_up(tail, TAIL_ALIGNMENT)
-            unsafe_store!(place, start, $(N + 1))
-            bytes = length(x) * $(Base.elsize(T))
-            GC.@preserve x put_run!(to, start, Ptr{UInt8}(pointer(x)), bytes)
-            start + bytes
-        end
-    end
-    if kind == RECORD
-        places = field_places(fieldtypes(T))
-        steps = [:(tail = write_value(to, $F, getfield(x, $i), at + $(places[i]), tail)) for (i, F) in enumerate(fieldtypes(T))]
-        return Expr(:block, steps..., :tail)
-    end
-    return choose(T, (M, tag) -> quote
-        unsafe_store!(head(to) + at, $tag)
-        write_value(to, $M, x::$M, at + $(choice_place(T)), tail)
-    end)
-end
-
-# --- reading -----------------------------------------------------------------------------------------------------------------
+@inline @generated write_value(to, ::Type{T}, x, at::Int, tail::Int) where {T} =
+    Expr(:block, :(place = head(to) + at), writing(T, :x, 0), :tail)
 
 """
     read_value(from, T, base, at)
 
 The value of type `T` whose head lies at `base + at`; `base` is where the payload or the result begins.
 """
-@inline @generated function read_value(from, ::Type{T}, base::Ptr{UInt8}, at::Int) where {T}
-    kind = crossing(T)
-    kind == NOTHING_TO_SEND && return QuoteNode(is_type_constant(T) ? T.parameters[1] : T.instance)
-    kind == BITS && return :(load_bits(T, base + at))
-    if kind == ARRAY
-        N = ndims(T)
-        return quote
-            place = Ptr{Int}(base + at)
-            take_run(from, T, base, unsafe_load(place, $(N + 1)), ($((:(unsafe_load(place, $i)) for i in 1:N)...),))
-        end
-    end
-    if kind == RECORD
-        places = field_places(fieldtypes(T))
-        fields = [:(read_value(from, $F, base, at + $(places[i]))) for (i, F) in enumerate(fieldtypes(T))]
-        return T <: Tuple ? Expr(:tuple, fields...) : Expr(:new, T, fields...)
-    end
-    members = Base.uniontypes(T)
-    value(M) = :(read_value(from, $M, base, at + $(choice_place(T))))
-    chain = value(members[end])
-    for i in length(members)-1:-1:1
-        chain = Expr(:if, :(tag == $(UInt8(i))), value(members[i]), chain)
-    end
-    return Expr(:block, :(tag = unsafe_load(base + at)), chain)
-end
+@inline @generated read_value(from, ::Type{T}, base::Ptr{UInt8}, at::Int) where {T} = Expr(:block, :(place = base + at), reading(T, 0))
