@@ -19,6 +19,7 @@ mod sessions;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 use bitcode_transport::{Body, Fabric, PeerId};
@@ -30,6 +31,7 @@ use tracing::{debug, info, warn};
 
 use crate::counters::{Counters, Rarely};
 use crate::loader::{Loader, Program};
+use crate::message::FromEngine;
 
 use cache::{Cache, Entry};
 pub(crate) use leader::{Beat, Leader};
@@ -89,8 +91,8 @@ pub struct Engine<F: Fabric, L: Loader> {
     /// Jobs being carried out.
     running: AtomicUsize,
     stopping: AtomicBool,
-    /// Peers that the fabric reported as failed, for the supervisor.
-    lost: Mutex<Vec<u32>>,
+    /// Where the supervisor hears of it when the data plane loses an origin.
+    outbox: Sender<FromEngine>,
     pub(crate) counters: Counters,
     bad_frames: Rarely,
 }
@@ -125,7 +127,7 @@ enum Work<P> {
 
 impl<F: Fabric, L: Loader> Engine<F, L> {
     /// An engine over a fabric and a loader, without sessions and without threads.
-    pub fn new(fabric: F, loader: L, settings: EngineSettings) -> Self {
+    pub fn new(fabric: F, loader: L, settings: EngineSettings, outbox: Sender<FromEngine>) -> Self {
         Self {
             cache: Cache::new(settings.cache_bytes),
             fabric,
@@ -138,7 +140,7 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
             next_token: AtomicU64::new(1),
             running: AtomicUsize::new(0),
             stopping: AtomicBool::new(false),
-            lost: Mutex::new(Vec::new()),
+            outbox,
             counters: Counters::default(),
             bad_frames: Rarely::default(),
         }
@@ -210,11 +212,6 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
         }
     }
 
-    /// The sessions whose origins the fabric has lost since the last time.
-    pub fn take_lost_sessions(&self) -> Vec<u32> {
-        std::mem::take(&mut *self.lost.lock())
-    }
-
     fn lose(&self, peer: PeerId, reason: &str) {
         if let Some(session) = self.sessions.of_peer(peer) {
             warn!(
@@ -224,7 +221,10 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
                 "origin lost"
             );
             self.close_session(session.id, reason);
-            self.lost.lock().push(session.id);
+            // A supervisor that is gone need not know.
+            let _ = self.outbox.send(FromEngine::Lost {
+                session: session.id,
+            });
         } else {
             self.fabric.remove_peer(peer);
         }

@@ -9,12 +9,19 @@
 //! **What it must never know.** Julia, how LLVM or UCX are called, what is inside a payload.
 #![forbid(unsafe_code)]
 
+mod config;
 mod counters;
+mod desk;
 mod engine;
+mod key;
 mod loader;
+mod message;
 mod pool;
 
+pub use config::{Config, ConfigError, DEFAULT_LISTEN, LogFormat, Wishes};
 pub use counters::{Counter, Counters};
 pub use engine::{Engine, EngineSettings, Opening};
+pub use key::{Key, KeyError, MIN_KEY};
 pub use loader::{LoadError, Loader, Program, Ran};
+pub use message::{FromEngine, ToEngine};
 pub use pool::{Pool, PoolSettings};

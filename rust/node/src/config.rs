@@ -1,0 +1,308 @@
+//! Configuration: one set of settings, from a TOML file and from the command line, which wins.
+
+use std::net::{IpAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bitcode_transport::{Settings, TransportChoice};
+use serde::Deserialize;
+
+use crate::key::{Key, KeyError};
+use crate::{EngineSettings, PoolSettings};
+
+/// Where a node listens if nobody says.
+pub const DEFAULT_LISTEN: &str = "127.0.0.1:0";
+
+/// Why a configuration is refused.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read {path}: {error}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The system's words.
+        error: std::io::Error,
+    },
+    /// The file is not what it should be.
+    #[error("{path}: {error}")]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and where.
+        error: Box<toml::de::Error>,
+    },
+    /// A setting has no meaning.
+    #[error("{name} = {value}: {expected}")]
+    Setting {
+        /// Which.
+        name: &'static str,
+        /// What it is.
+        value: String,
+        /// What it should be.
+        expected: String,
+    },
+    /// The key cannot be used.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// Anybody could run code here.
+    #[error(
+        "{listen} can be reached from other machines, and without a key anyone there could run code here: give --key-file, or listen on 127.0.0.1"
+    )]
+    OpenToAll {
+        /// The address.
+        listen: String,
+    },
+}
+
+/// The settings as they are written down: every one optional. Unknown names are refused, since a misspelt setting would
+/// silently do nothing.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[non_exhaustive]
+pub struct Wishes {
+    /// Address of the control channel: HOST:PORT, port 0 for any.
+    pub listen: Option<String>,
+    /// File with the key.
+    pub key_file: Option<PathBuf>,
+    /// `auto`, `shm`, `tcp`, or UCX's own names.
+    pub transport: Option<String>,
+    /// Network devices that UCX may use.
+    pub net_devices: Option<String>,
+    /// Bytes of compiled code to keep.
+    pub cache_bytes: Option<u64>,
+    /// The longest frame.
+    pub max_frame: Option<u64>,
+    /// What to log: a level, or a list such as `warn,bitcode_node=debug`.
+    pub log: Option<String>,
+    /// `text` or `json`.
+    pub log_format: Option<LogFormat>,
+    /// Threads that run shipped code.
+    pub threads: Option<usize>,
+    /// Microseconds that the node goes on looking for frames before it sleeps.
+    pub spin_us: Option<u64>,
+    /// CPU to compile for, in LLVM's words.
+    pub cpu: Option<String>,
+    /// Stop when standard input ends.
+    pub exit_on_stdin_eof: Option<bool>,
+    /// Milliseconds that running calls get when the node is told to stop.
+    pub grace_ms: Option<u64>,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// The settings of a node, all decided.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Config {
+    /// Address of the control channel.
+    pub listen: String,
+    /// The key, if there is one.
+    pub key: Option<Key>,
+    /// Settings of the fabric.
+    pub fabric: Settings,
+    /// Settings of the engine.
+    pub engine: EngineSettings,
+    /// Settings of the engine's threads.
+    pub pool: PoolSettings,
+    /// CPU to compile for; `None` for the one it runs on.
+    pub cpu: Option<String>,
+    /// Stop when standard input ends.
+    pub exit_on_stdin_eof: bool,
+    /// What running calls get when the node is told to stop.
+    pub grace: Duration,
+}
+
+impl Wishes {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// It cannot be read, or is not what it should be.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Read {
+            path: path.to_owned(),
+            error,
+        })?;
+        toml::from_str(&text).map_err(|error| ConfigError::Parse {
+            path: path.to_owned(),
+            error: Box::new(error),
+        })
+    }
+
+    /// These wishes, and where there are none, the others'.
+    #[must_use]
+    pub fn or(self, others: Self) -> Self {
+        Self {
+            listen: self.listen.or(others.listen),
+            key_file: self.key_file.or(others.key_file),
+            transport: self.transport.or(others.transport),
+            net_devices: self.net_devices.or(others.net_devices),
+            cache_bytes: self.cache_bytes.or(others.cache_bytes),
+            max_frame: self.max_frame.or(others.max_frame),
+            log: self.log.or(others.log),
+            log_format: self.log_format.or(others.log_format),
+            threads: self.threads.or(others.threads),
+            spin_us: self.spin_us.or(others.spin_us),
+            cpu: self.cpu.or(others.cpu),
+            exit_on_stdin_eof: self.exit_on_stdin_eof.or(others.exit_on_stdin_eof),
+            grace_ms: self.grace_ms.or(others.grace_ms),
+        }
+    }
+
+    /// Decides: defaults for what nobody wished, and checks.
+    ///
+    /// # Errors
+    /// A wish that makes no sense, a key that cannot be used, or a node that would be open to all.
+    pub fn decide(self) -> Result<Config, ConfigError> {
+        let listen = self.listen.unwrap_or_else(|| DEFAULT_LISTEN.into());
+        let key = self.key_file.as_deref().map(Key::read).transpose()?;
+        if key.is_none() && !is_loopback(&listen)? {
+            return Err(ConfigError::OpenToAll { listen });
+        }
+        let transport = self.transport.as_deref().unwrap_or("auto");
+        let choice: TransportChoice = transport.parse().map_err(|error| ConfigError::Setting {
+            name: "transport",
+            value: transport.into(),
+            expected: format!("{error}"),
+        })?;
+        let mut fabric = Settings::with_transport(choice);
+        fabric.net_devices = self.net_devices;
+        let mut engine = EngineSettings::default();
+        if let Some(bytes) = self.cache_bytes {
+            engine.cache_bytes = size("cache-bytes", bytes)?;
+        }
+        if let Some(bytes) = self.max_frame {
+            engine.max_frame = size("max-frame", bytes)?;
+        }
+        fabric.max_body = engine.max_frame;
+        let mut pool = PoolSettings::default();
+        if let Some(threads) = self.threads {
+            if !(1..=1024).contains(&threads) {
+                return Err(ConfigError::Setting {
+                    name: "threads",
+                    value: threads.to_string(),
+                    expected: "1 to 1024".into(),
+                });
+            }
+            pool.threads = threads + 1; // And one that leads.
+            pool.most_threads = pool.most_threads.max(pool.threads);
+        }
+        if let Some(us) = self.spin_us {
+            pool.spin = Duration::from_micros(us);
+        }
+        Ok(Config {
+            listen,
+            key,
+            fabric,
+            engine,
+            pool,
+            cpu: self.cpu,
+            exit_on_stdin_eof: self.exit_on_stdin_eof.unwrap_or(false),
+            grace: Duration::from_millis(self.grace_ms.unwrap_or(1000)),
+        })
+    }
+}
+
+fn size(name: &'static str, bytes: u64) -> Result<usize, ConfigError> {
+    usize::try_from(bytes).map_err(|_| ConfigError::Setting {
+        name,
+        value: bytes.to_string(),
+        expected: "fewer bytes than this machine can address".into(),
+    })
+}
+
+/// Whether only this machine can reach the address: all that its name stands for must be loopback.
+fn is_loopback(listen: &str) -> Result<bool, ConfigError> {
+    let wrong = |expected: String| ConfigError::Setting {
+        name: "listen",
+        value: listen.into(),
+        expected,
+    };
+    let addresses = listen
+        .to_socket_addrs()
+        .map_err(|error| wrong(format!("HOST:PORT ({error})")))?;
+    let all: Vec<IpAddr> = addresses.map(|address| address.ip()).collect();
+    if all.is_empty() {
+        return Err(wrong("a name that stands for an address".into()));
+    }
+    Ok(all.iter().all(IpAddr::is_loopback))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_wins_over_the_file_and_the_file_over_the_defaults() {
+        let file: Wishes = toml::from_str(
+            "listen = '127.0.0.1:7000'\ncache-bytes = 1000\ntransport = 'tcp'\nlog-format = 'json'",
+        )
+        .unwrap();
+        let line = Wishes {
+            cache_bytes: Some(2000),
+            ..Wishes::default()
+        };
+        let wishes = line.or(file);
+        assert_eq!(wishes.log_format, Some(LogFormat::Json));
+        let config = wishes.decide().unwrap();
+        assert_eq!(config.listen, "127.0.0.1:7000");
+        assert_eq!(config.engine.cache_bytes, 2000);
+        assert_eq!(config.fabric.transport, TransportChoice::Tcp);
+        assert_eq!(config.grace, Duration::from_secs(1));
+    }
+
+    #[test]
+    fn a_misspelt_name_is_refused_by_name() {
+        let error = toml::from_str::<Wishes>("cache_bytes = 1").unwrap_err();
+        assert!(error.to_string().contains("cache_bytes"), "{error}");
+    }
+
+    #[test]
+    fn without_a_key_only_loopback_is_listened_on() {
+        for listen in ["0.0.0.0:1", "[::]:1", "192.0.2.1:1"] {
+            let wishes = Wishes {
+                listen: Some(listen.into()),
+                ..Wishes::default()
+            };
+            let error = wishes.decide().unwrap_err();
+            assert!(matches!(error, ConfigError::OpenToAll { .. }), "{error}");
+            assert!(error.to_string().contains("--key-file"), "{error}");
+        }
+        for listen in ["127.0.0.1:0", "[::1]:1", "127.3.2.1:9"] {
+            assert!(is_loopback(listen).unwrap());
+        }
+    }
+
+    #[test]
+    fn settings_without_meaning_are_refused() {
+        let wishes = [
+            Wishes {
+                listen: Some("nonsense".into()),
+                ..Wishes::default()
+            },
+            Wishes {
+                transport: Some("a b".into()),
+                ..Wishes::default()
+            },
+            Wishes {
+                threads: Some(0),
+                ..Wishes::default()
+            },
+        ];
+        for wish in wishes {
+            let error = wish.decide().unwrap_err();
+            assert!(matches!(error, ConfigError::Setting { .. }), "{error}");
+        }
+    }
+}
