@@ -31,9 +31,13 @@ export RemoteException, CaptureError
 include("../julia/abi/libbitcode.jl")
 include("../julia/abi/json.jl")
 include("../julia/abi/objects.jl")
+include("../julia/abi/llvm.jl")
+include("../julia/abi/codegen.jl")
 
 # capture: method → portable bitcode → archive.
-# (list of capture's files)
+include("../julia/capture/capture.jl")
+using .Capture: Capture, CaptureError, Reason, Shipped, isvalid
+import .Capture: capture
 
 # marshal: values ↔ bytes.
 include("../julia/marshal/crossable.jl")

@@ -89,48 +89,58 @@ julia> BitCode.crossable(Vector{Float64}), BitCode.crossable(Union{Int,Nothing})
 crossable(@nospecialize(T)) = crossing(T) != NEVER
 
 """
-    obstacles(T, what) -> Vector{String}
+    Obstacle
 
-The reasons why values of type `T` cannot cross, one sentence for each field that is in the way; empty if they can.
-`what` opens each sentence ("argument 2").
+Why values of a type cannot cross: `message`, a sentence that names the place, and `advice`, what to do about it.
+"""
+struct Obstacle
+    message::String
+    advice::String
+end
+
+"""
+    obstacles(T, what) -> Vector{Obstacle}
+
+What is in the way of values of type `T`: one for each field that is; empty if they can cross. `what` opens each sentence ("argument 2").
 """
 function obstacles(@nospecialize(T), what::AbstractString)
-    found = String[]
+    found = Obstacle[]
     obstacles!(found, T, String[what], Any[])
     return unique(found)
 end
 
+const PASS_FIELDS = "pass its fields, or an immutable struct of them"
+const MAKE_IT_THERE = "make it in the function itself, from plain values"
+const PASS_THE_TYPE = "pass the type as an argument of its own, or as a static parameter (`where {T}`)"
+
 # `path`: the words that lead to this type, outermost first. `within`: the structs it lies in.
-function obstacles!(found::Vector{String}, @nospecialize(T), path::Vector{String}, within::Vector{Any})
+function obstacles!(found::Vector{Obstacle}, @nospecialize(T), path::Vector{String}, within::Vector{Any})
     crossing(T, within) == NEVER || return found
     inner(@nospecialize(F), words) = obstacles!(found, F, push!(copy(path), words), within)
-    say(why) = push!(found, string(join(path, ", "), length(path) > 1 ? ", " : " ", why))
+    say(why, advice) = push!(found, Obstacle(string(join(path, ", "), length(path) > 1 ? ", " : " ", why), advice))
     if T isa Union
         members = Base.uniontypes(T)
-        length(members) > 255 && return say("is a Union of $(length(members)) types; at most 255 can be told apart")
-        for M in members
-            M isa DataType && !isabstracttype(M) ? inner(M, "when it is a `$M`") : say("may be a `$M`, which is not a concrete type")
-        end
+        length(members) > 255 && return say("is a Union of $(length(members)) types", "at most 255 can be told apart")
+        foreach(M -> inner(M, "when it is a `$M`"), members)
         return found
     end
-    T === DataType && return say("is a type as a value; pass the type as an argument of its own, or as a static parameter (`where {T}`)")
+    T === DataType && return say("is a type as a value", PASS_THE_TYPE)
     if !(T isa DataType) || !(isconcretetype(T) || is_loose_tuple(T))
-        return say(T === Any ? "could be anything: the compiler could not infer its type" :
-                   "has the type `$T`, which is not concrete, so that its values have no layout of their own")
+        T === Any && return say("could be anything: the compiler could not infer its type", "make the function type-stable (`@code_warntype` shows where it is not)")
+        return say("has the type `$T`, which is not concrete, so that its values have no layout of their own", "declare or compute it as one concrete type, or a small Union of them")
     end
-    any(W -> W === T, within) && return say("is a `$T`, which refers to itself: its size is not known beforehand")
-    T === Core.Box && return say("is boxed, because the variable is assigned after a closure has captured it; " *
-                                 "give the closure a variable of its own with `let x = x`")
-    T <: Ptr && return say("is a pointer (`$T`), which means nothing in another process")
-    T <: Union{String,Symbol} && return say("is a `$T`; strings and symbols do not cross yet: pass code units (a `Vector{UInt8}`)")
+    any(W -> W === T, within) && return say("is a `$T`, which refers to itself: its size is not known beforehand", "use an array and indices into it")
+    T === Core.Box && return say("is boxed, because the variable is assigned after a closure has captured it", "give the closure a variable of its own with `let x = x`")
+    T <: Ptr && return say("is a pointer (`$T`), which means nothing in another process", "pass what it points to")
+    T <: Union{String,Symbol} && return say("is a `$T`, and strings and symbols do not cross yet", "pass its code units (a `Vector{UInt8}`)")
     if T <: Array
         E = eltype(T)
-        isbitstype(E) && return say("is a `$T`, whose elements hold pointers, which mean nothing in another process")
-        return say("is a `$T`, whose elements (`$E`) are not plain values: only arrays of isbits types cross")
+        isbitstype(E) && return say("is a `$T`, whose elements hold pointers, which mean nothing in another process", "pass what they point to")
+        return say("is a `$T`, whose elements (`$E`) are not plain values", "only arrays of isbits types cross: use one, or several")
     end
-    (T <: Union{IO,Base.AbstractLock} || is_opaque(T)) && return say("is a `$T`, which lives in this process only")
-    T.mutable && return say("is a `$T`, which is mutable: it would be a copy over there; pass its fields, or an immutable struct")
-    fieldcount(T) == 0 && return say("is a `$T`, which has no layout that could be sent")
+    (T <: Union{IO,Base.AbstractLock} || is_opaque(T)) && return say("is a `$T`, which lives in this process only", MAKE_IT_THERE)
+    T.mutable && return say("is a `$T`, which is mutable: it would be a copy over there", PASS_FIELDS)
+    fieldcount(T) == 0 && return say("is a `$T`, which has no layout that could be sent", MAKE_IT_THERE)
     push!(within, T)
     for (i, F) in enumerate(fieldtypes(T))
         inner(F, field_words(T, i))

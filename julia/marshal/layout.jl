@@ -25,7 +25,7 @@ function head_size(@nospecialize(T))
     kind == ARRAY && return 8 * (ndims(T) + 1)
     kind == RECORD && return last(field_places(fieldtypes(T)))
     kind == CHOICE && return choice_place(T) + greatest(head_size, Base.uniontypes(T))
-    throw(ArgumentError("values of type $T cannot cross: " * join(obstacles(T, "it"), "; ")))
+    throw(ArgumentError("values of type $T cannot cross: " * join((o.message for o in obstacles(T, "it")), "; ")))
 end
 
 """

@@ -10,7 +10,8 @@ struct Job
     result::Any                # the type that inference gives
     name::String               # "f(::Int64; k::Bool)"
     arguments::String          # "(Int64; k::Bool)"
-    obstacles::Vector{String}  # values that cannot cross
+    obstacles::Vector{Obstacle} # values that cannot cross
+    method::Union{Nothing,Method} # what the call would run; it has the user's line
 end
 
 function Job(@nospecialize(F), @nospecialize(A), @nospecialize(W))
@@ -25,7 +26,7 @@ function Job(@nospecialize(F), @nospecialize(A), @nospecialize(W))
     append!(found, obstacles(R, "the result"))
     entry = Entry{F,Tuple{A.parameters...,fieldtypes(W)...},fieldnames(W),R}()
     words = signature_words(A, W)
-    return Job(entry, R, callable_name(F) * words, words, found)
+    return Job(entry, R, callable_name(F) * words, words, found, method_of(F, A))
 end
 
 """
@@ -39,6 +40,13 @@ end
 
 # `Type{Int}` in a signature stands for the argument `Int`.
 argument_type(@nospecialize(T)) = is_type_constant(T) ? TypeArgument{T.parameters[1]} : T
+
+# The method with the arguments of types `A`, if there is exactly one.
+function method_of(@nospecialize(F), @nospecialize(A))
+    here(@nospecialize(T)) = T <: TypeArgument ? Type{T.parameters[1]} : T
+    found = Base._methods_by_ftype(Tuple{here(F),map(here, A.parameters)...}, 2, world_counter())
+    return found isa Array && length(found) == 1 ? found[1][3]::Method : nothing
+end
 
 function callable_name(@nospecialize(F))
     F <: TypeArgument && return string(F.parameters[1])
@@ -62,6 +70,13 @@ const ENTRY_ARGUMENTS = Tuple{Ptr{UInt8},Int64,Ptr{Cvoid}}
 The archive of the job, or a `CaptureError` with every reason why there is none.
 """
 function capture(job::Job)
-    isempty(job.obstacles) || throw(crossing_error(job))
+    isempty(job.obstacles) || throw(CaptureError(job.name, reasons(job)))
     return capture(job.entry, ENTRY_ARGUMENTS; name = job.name, arguments = job.arguments, result = string(job.result))
+end
+
+# The obstacles as reasons, at the line where the function is defined.
+function reasons(job::Job)
+    method = job.method
+    name, file, line = method === nothing ? (job.name, "", 0) : (string(method.name), string(method.file), Int(method.line))
+    return [Reason(:type, obstacle.message, obstacle.advice, name, file, line, Capture.Frame[]) for obstacle in job.obstacles]
 end
