@@ -1,0 +1,290 @@
+//! Running shipped code: one call, from its payload to its outcome.
+
+use crate::constant::Constants;
+use crate::graph;
+use crate::layout::{CACHE_ALIGN, Value};
+use crate::machine::{FloatControl, Landing, bc_enter};
+use crate::memory::or_throw;
+use crate::thread::{ThreadState, attach};
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::ptr;
+use std::sync::Arc;
+
+/// Why a landing was used.
+pub(crate) mod code {
+    /// An exception that nobody caught.
+    pub(crate) const UNCAUGHT: i64 = 1;
+    const FAULT: i64 = 1 << 32;
+
+    /// A fault.
+    pub(crate) fn fault(signal: i32) -> i64 {
+        FAULT | i64::from(signal)
+    }
+
+    /// The signal of a fault.
+    pub(crate) fn signal(code: i64) -> Option<i32> {
+        (code & FAULT != 0).then_some(code as i32)
+    }
+}
+
+/// `bitcode_entry(payload, payload_len, call)`: 0 when a value was packed, 1 when an exception was recorded.
+pub type Entry = unsafe extern "C" fn(payload: i64, length: i64, call: i64) -> i32;
+
+/// What a call may use.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes of memory for the call's objects and its result.
+    pub memory: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { memory: 8 << 30 }
+    }
+}
+
+/// How a call ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// With a value: the output holds it, packed.
+    Value,
+    /// With an exception: the output holds its graph.
+    Thrown,
+    /// With a fault: the code did what it must not.
+    Fault {
+        /// The signal.
+        signal: i32,
+    },
+    /// There was no memory even to say what happened.
+    OutOfMemory,
+}
+
+/// Where results go: memory that is reused from call to call. Its bytes start at a multiple of 64.
+#[derive(Debug)]
+pub struct Output {
+    memory: Cell<*mut u8>,
+    room: Cell<usize>,
+    length: Cell<usize>,
+}
+
+// SAFETY: owns its memory.
+unsafe impl Send for Output {}
+
+impl Output {
+    /// An empty output.
+    pub const fn new() -> Self {
+        Self { memory: Cell::new(ptr::null_mut()), room: Cell::new(0), length: Cell::new(0) }
+    }
+
+    /// What the last call left.
+    pub fn bytes(&self) -> &[u8] {
+        if self.memory.get().is_null() {
+            return &[];
+        }
+        // SAFETY: `length` bytes of our own memory; changing them takes `&mut self` or a running call.
+        unsafe { std::slice::from_raw_parts(self.memory.get(), self.length.get()) }
+    }
+
+    /// How many bytes fit without asking the system.
+    pub fn capacity(&self) -> usize {
+        self.room.get()
+    }
+
+    /// Gives the memory back if it is more than `bytes`.
+    pub fn shrink_above(&mut self, bytes: usize) {
+        if self.room.get() > bytes {
+            *self = Self::new();
+        }
+    }
+
+    /// Room for `length` bytes, whose content is undefined. Null if there is none.
+    fn reserve(&self, length: usize) -> *mut u8 {
+        if length > self.room.get() || self.memory.get().is_null() {
+            let room = length.max(4096).checked_next_multiple_of(4096).unwrap_or(usize::MAX);
+            let mut memory = ptr::null_mut();
+            // SAFETY: writes one pointer into a local.
+            let failed = room > isize::MAX as usize || unsafe { libc::posix_memalign(&raw mut memory, CACHE_ALIGN, room) } != 0;
+            if failed {
+                return ptr::null_mut();
+            }
+            // SAFETY: null or memory from an earlier `reserve`, replaced here.
+            unsafe { libc::free(self.memory.replace(memory.cast()).cast()) };
+            self.room.set(room);
+        }
+        self.length.set(length);
+        self.memory.get()
+    }
+
+    /// Replaces the content. False if there is no memory.
+    pub(crate) fn set(&self, bytes: &[u8]) -> bool {
+        let memory = self.reserve(bytes.len());
+        if memory.is_null() {
+            return false;
+        }
+        // SAFETY: room for them was just made.
+        unsafe { memory.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+        true
+    }
+}
+
+impl Default for Output {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for Output {
+    fn drop(&mut self) {
+        // SAFETY: null or memory from `reserve`.
+        unsafe { libc::free(self.memory.get().cast()) };
+    }
+}
+
+/// A call in progress: what the code's `call` argument points to.
+pub(crate) struct Call {
+    pub(crate) output: *const Output,
+    pub(crate) constants: *const Constants,
+    exception: Cell<*mut Value>,
+    memory: usize,
+    kept: RefCell<Vec<Arc<dyn Any + Send + Sync>>>,
+}
+
+/// Keeps something alive until the call on this thread ends; for ever if there is none.
+pub(crate) fn keep(state: &ThreadState, thing: Arc<dyn Any + Send + Sync>) {
+    // SAFETY: null or the call that this thread is running.
+    match unsafe { state.call.get().as_ref() } {
+        Some(call) => call.kept.borrow_mut().push(thing),
+        None => std::mem::forget(thing),
+    }
+}
+
+/// Runs `entry` on this thread, with `payload` as its argument.
+///
+/// # Safety
+/// - `entry` is code that keeps the rules of docs/ABI.md, built with `constants`.
+pub unsafe fn run(entry: Entry, payload: &mut [u8], constants: &Constants, limits: Limits, output: &mut Output) -> Outcome {
+    attach();
+    let state = ThreadState::current();
+    let call = Call {
+        output,
+        constants,
+        exception: Cell::new(ptr::null_mut()),
+        memory: limits.memory,
+        kept: RefCell::new(Vec::new()),
+    };
+    call_output(&call).length.set(0);
+    state.arena.set_limit(limits.memory);
+    state.call.set(&raw const call);
+    let float = FloatControl::read();
+    let work = Work { entry, payload: payload.as_mut_ptr(), length: payload.len(), call: &raw const call };
+    let (status, left) = landed(state, invoke, &raw const work as usize);
+    float.restore();
+    let outcome = match (left, status) {
+        (0, 0) => Outcome::Value,
+        (0, _) => pack(state, &call, call.exception.get()),
+        (code::UNCAUGHT, _) => pack(state, &call, state.exceptions.current()),
+        (left, _) => Outcome::Fault { signal: code::signal(left).unwrap_or(0) },
+    };
+    state.call.set(ptr::null());
+    state.arena.reset(&state.bump);
+    outcome
+}
+
+fn call_output(call: &Call) -> &Output {
+    // SAFETY: `run` holds the output while the call lives.
+    unsafe { &*call.output }
+}
+
+/// Calls `code(argument)` with a landing, handlers and exceptions of its own. Returns its result, and why it was left.
+fn landed(state: &ThreadState, code: extern "C" fn(usize, usize, usize) -> i64, argument: usize) -> (i64, i64) {
+    let mut landing = Landing::new();
+    let outer = (state.landing.get(), state.handler.get(), state.exceptions.top());
+    state.left.set(0);
+    state.handler.set(ptr::null_mut());
+    state.landing.set(&raw const landing);
+    // SAFETY: both functions that are passed here take what they are given; the landing lives on.
+    let status = unsafe { bc_enter(code, argument, 0, 0, &raw mut landing) };
+    state.landing.set(outer.0);
+    state.handler.set(outer.1);
+    let left = state.left.replace(0);
+    if left != code::UNCAUGHT {
+        state.exceptions.truncate(outer.2);
+    }
+    (status, left)
+}
+
+struct Work {
+    entry: Entry,
+    payload: *mut u8,
+    length: usize,
+    call: *const Call,
+}
+
+/// Plain frame between the landing and shipped code.
+extern "C" fn invoke(work: usize, _: usize, _: usize) -> i64 {
+    // SAFETY: `run` passes the address of its `Work`, which lives on.
+    let work = unsafe { &*(work as *const Work) };
+    // SAFETY: the promise of `run`'s caller.
+    let status = unsafe { (work.entry)(work.payload as i64, work.length as i64, work.call as i64) };
+    i64::from(status)
+}
+
+/// Writes the exception's graph into the output. Reading the objects may fault, if the code left them broken.
+fn pack(state: &ThreadState, call: &Call, exception: *mut Value) -> Outcome {
+    let mut packing = Packing { call, exception, packed: false };
+    let (_, left) = landed(state, pack_here, &raw mut packing as usize);
+    state.exceptions.truncate(0);
+    match (code::signal(left), packing.packed) {
+        (Some(signal), _) => Outcome::Fault { signal },
+        (None, true) => Outcome::Thrown,
+        (None, false) => Outcome::OutOfMemory,
+    }
+}
+
+struct Packing<'a> {
+    call: &'a Call,
+    exception: *mut Value,
+    packed: bool,
+}
+
+/// If this faults, the encoder's memory is lost: a few bytes, for a call that broke its own objects.
+extern "C" fn pack_here(packing: usize, _: usize, _: usize) -> i64 {
+    // SAFETY: `pack` passes the address of its `Packing`, which lives on.
+    let packing = unsafe { &mut *(packing as *mut Packing<'_>) };
+    // SAFETY: `run` holds the constants while the call lives.
+    let constants = unsafe { &*packing.call.constants };
+    // SAFETY: null or an object of this call.
+    let graph = unsafe { graph::encode(packing.exception, constants) };
+    packing.packed = call_output(packing.call).set(&graph);
+    0
+}
+
+/// For shipped code: memory for the packed result, at a multiple of 64. Calling it again replaces it.
+///
+/// # Safety
+/// - `call` is what the entry was given.
+pub(crate) unsafe extern "C" fn bc_result(call: i64, bytes: u64) -> i64 {
+    // SAFETY: the caller's promise.
+    let call = unsafe { &*(call as *const Call) };
+    let memory = match usize::try_from(bytes) {
+        Ok(bytes) if bytes <= call.memory => call_output(call).reserve(bytes),
+        _ => ptr::null_mut(),
+    };
+    let reserved = if memory.is_null() { Err(crate::arena::Exhausted) } else { Ok(memory) };
+    // SAFETY: called from shipped code; nothing here needs dropping.
+    (unsafe { or_throw(reserved) }) as i64
+}
+
+/// For shipped code: the exception that the call ends with. It is packed when the entry returns 1.
+///
+/// # Safety
+/// - `call` is what the entry was given; `exception` is an object.
+pub(crate) unsafe extern "C" fn bc_throw(call: i64, exception: *mut Value) {
+    // SAFETY: the caller's promise.
+    let call = unsafe { &*(call as *const Call) };
+    call.exception.set(exception);
+}
+
+#[cfg(test)]
+mod tests;

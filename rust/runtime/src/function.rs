@@ -1,0 +1,627 @@
+//! Julia's built-in functions in the form that code calls when it does not know its arguments' types: `(F, args, nargs)`.
+//!
+//! What can be answered from a type's description is; what would need Julia's dispatch or type algebra ends in an error
+//! that says so. Never in a guess.
+
+use crate::array::{Header, jl_arrayref, jl_arrayset};
+use crate::boxes::{jl_box_int64, jl_new_bits};
+use crate::builtin::{Builtins, id};
+use crate::egal;
+use crate::error::{argument_error, error, jl_bounds_error_int, jl_bounds_error_v, type_error};
+use crate::exception::{jl_throw, throw, throw_instance};
+use crate::layout::{DataType, SVEC_DATA, Value, set_reference_at, string_bytes, symbol_bytes, type_of};
+use crate::memory::{check_stack, object, struct_of};
+use crate::string::symbol_of_call;
+use crate::thread::ThreadState;
+use crate::types::{self, FieldKind, TypeCell, TypeDescription, flag};
+use std::ptr;
+
+type Args = *const *mut Value;
+
+/// The `i`-th argument.
+unsafe fn arg(args: Args, i: usize) -> *mut Value {
+    // SAFETY: the caller counted.
+    unsafe { args.add(i).read() }
+}
+
+/// Refuses a wrong number of arguments, with Julia's words.
+unsafe fn check_count(name: &str, count: u32, least: u32, most: u32) {
+    if (least..=most).contains(&count) {
+        return;
+    }
+    let (few, number) = if count < least { ("few", least) } else { ("many", most) };
+    // Leaks the text of an error that no compiled code raises.
+    let message = format!("{name}: too {few} arguments (expected {number})");
+    // SAFETY: called from shipped code.
+    unsafe { argument_error(Box::leak(message.into_boxed_str())) }
+}
+
+/// The cell of an object's type.
+unsafe fn cell_of<'a>(value: *const Value) -> &'a TypeCell {
+    // SAFETY: an object, says the caller.
+    let ty = unsafe { type_of(value) };
+    // SAFETY: the type of a live object.
+    unsafe { TypeCell::of(ty) }
+}
+
+unsafe fn is_builtin(value: *const Value, number: u16) -> bool {
+    // SAFETY: an object, says the caller.
+    ptr::eq(unsafe { type_of(value) }, Builtins::get().ty(number))
+}
+
+/// `a === b`.
+///
+/// # Safety
+/// - called from shipped code, with `count` objects; so for every function here.
+pub(crate) unsafe extern "C" fn jl_f_is(_f: *mut Value, args: Args, count: u32) -> *mut Value {
+    // SAFETY: as here.
+    unsafe { check_count("===", count, 2, 2) };
+    // SAFETY: two objects.
+    unsafe { egal::is(arg(args, 0), arg(args, 1)) }
+}
+
+/// `typeof(x)`.
+///
+/// # Safety
+/// - see [`jl_f_is`].
+pub(crate) unsafe extern "C" fn jl_f_typeof(_f: *mut Value, args: Args, count: u32) -> *mut Value {
+    // SAFETY: as here.
+    unsafe { check_count("typeof", count, 1, 1) };
+    // SAFETY: one object.
+    unsafe { type_of(arg(args, 0)) }.cast()
+}
+
+/// `sizeof(x)`.
+///
+/// # Safety
+/// - see [`jl_f_is`].
+pub(crate) unsafe extern "C" fn jl_f_sizeof(_f: *mut Value, args: Args, count: u32) -> *mut Value {
+    // SAFETY: as here.
+    unsafe { check_count("sizeof", count, 1, 1) };
+    // SAFETY: one object.
+    let value = unsafe { arg(args, 0) };
+    // SAFETY: an object.
+    let cell = unsafe { cell_of(value) };
+    let bytes = match cell.record().builtin {
+        // SAFETY: a type object.
+        id::DATA_TYPE => unsafe { TypeCell::of(value.cast()) }.record().size as usize,
+        // SAFETY: a string.
+        id::STRING => unsafe { string_bytes(value) }.len(),
+        // SAFETY: a symbol.
+        id::SYMBOL => unsafe { symbol_bytes(value) }.len(),
+        // SAFETY: a simple vector starts with its length.
+        id::SIMPLE_VECTOR => 8 * (1 + unsafe { value.cast::<usize>().read() }),
+        _ if cell.is(flag::ARRAY) => {
+            // SAFETY: an array.
+            let header = unsafe { Header::new(value.cast()) };
+            header.len() * header.element_bytes()
+        }
+        _ => cell.record().size as usize,
+    };
+    // SAFETY: as here.
+    unsafe { jl_box_int64(bytes as i64) }
+}
+
+/// `throw(x)`.
+///
+/// # Safety
+/// - see [`jl_f_is`].
+pub(crate) unsafe extern "C" fn jl_f_throw(_f: *mut Value, args: Args, count: u32) -> *mut Value {
+    // SAFETY: as here.
+    unsafe { check_count("throw", count, 1, 1) };
+    // SAFETY: one object.
+    unsafe { jl_throw(arg(args, 0)) }
+}
+
+/// `ifelse(c, x, y)`.
+///
+/// # Safety
+/// - see [`jl_f_is`].
+pub(crate) unsafe extern "C" fn jl_f_ifelse(_f: *mut Value, args: Args, count: u32) -> *mut Value {
+    // SAFETY: as here.
+    unsafe { check_count("ifelse", count, 3, 3) };
+    // SAFETY: three objects.
+    let (condition, yes, no) = unsafe { (arg(args, 0), arg(args, 1), arg(args, 2)) };
+    let builtins = Builtins::get();
+    if condition == builtins.bool(true) {
+        yes
+    } else if condition == builtins.bool(false) {
+        no
+    } else {
+        let expected = builtins.ty(id::BOOL).cast();
+        // SAFETY: as here.
+        unsafe { type_error(symbol_of_call(b"ifelse"), "", expected, condition) }
+    }
+}
+
+/// Is a value of this type? None when only Julia could tell.
+unsafe fn isa(value: *const Value, ty: *const Value) -> Option<bool> {
+    // SAFETY: both are objects.
+    unsafe { is_builtin(ty, id::DATA_TYPE) }.then(|| {
+        let ty = ty.cast::<DataType>();
+        // SAFETY: an object.
+        types::is_subtype(unsafe { cell_of(value) }, ty)
+    })
+}
+
+const NO_TYPE_ALGEBRA: &str = "a node can compare types only by their names and supertypes: this test needs Julia's type \
+                               algebra (a union or a type with free parameters)";
+
+/// `isa(x, T)`.
+///
+/// # Safety
+/// - called from shipped code, with two objects.
+pub(crate) unsafe extern "C" fn jl_isa(value: *const Value, ty: *const Value) -> i32 {
+    // SAFETY: two objects.
+    match unsafe { isa(value, ty) } {
+        Some(answer) => i32::from(answer),
+        // SAFETY: as here.
+        None => unsafe { error(NO_TYPE_ALGEBRA) },
+    }
+}
+
+/// `A <: B`.
+///
+/// # Safety
+/// - called from shipped code, with two objects.
+pub(crate) unsafe extern "C" fn jl_subtype(a: *const Value, b: *const Value) -> i32 {
+    if ptr::eq(a, b) {
+        return 1;
+    }
+    // SAFETY: two objects.
+    if unsafe { is_builtin(a, id::DATA_TYPE) && is_builtin(b, id::DATA_TYPE) } {
+        // SAFETY: a type object.
+        return i32::from(types::is_subtype(unsafe { TypeCell::of(a.cast()) }, b.cast()));
+    }
+    // SAFETY: as here.
+    unsafe { error(NO_TYPE_ALGEBRA) }
+}
+
+/// `A == B` for types.
+///
+/// # Safety
+/// - called from shipped code, with two objects.
+pub(crate) unsafe extern "C" fn jl_types_equal(a: *const Value, b: *const Value) -> i32 {
+    // SAFETY: two objects.
+    let both = unsafe { is_builtin(a, id::DATA_TYPE) && is_builtin(b, id::DATA_TYPE) };
+    if both || ptr::eq(a, b) {
+        return i32::from(ptr::eq(a, b));
+    }
+    // SAFETY: as here.
+    unsafe { error(NO_TYPE_ALGEBRA) }
+}
+
+/// `x::T`.
+///
+/// # Safety
+/// - called from shipped code, with two objects.
+pub(crate) unsafe extern "C" fn jl_typeassert(value: *mut Value, ty: *mut Value) {
+    // SAFETY: as here.
+    if unsafe { jl_isa(value, ty) } == 0 {
+        // SAFETY: as here.
+        unsafe { type_error(symbol_of_call(b"typeassert"), "", ty, value) }
+    }
+}
+
+/// `isa(x, T)`, boxed.
+///
+/// # Safety
+/// - see [`jl_f_is`].
+pub(crate) unsafe extern "C" fn jl_f_isa(_f: *mut Value, args: Args, count: u32) -> *mut Value {
+    // SAFETY: as here.
+    unsafe { check_count("isa", count, 2, 2) };
+    // SAFETY: two objects.
+    Builtins::get().bool(unsafe { jl_isa(arg(args, 0), arg(args, 1)) } != 0)
+}
+
+/// `A <: B`, boxed.
+///
+/// # Safety
+/// - see [`jl_f_is`].
+pub(crate) unsafe extern "C" fn jl_f_issubtype(_f: *mut Value, args: Args, count: u32) -> *mut Value {
+    // SAFETY: as here.
+    unsafe { check_count("<:", count, 2, 2) };
+    // SAFETY: two objects.
+    Builtins::get().bool(unsafe { jl_subtype(arg(args, 0), arg(args, 1)) } != 0)
+}
+
+/// `x::T`, boxed.
+///
+/// # Safety
+/// - see [`jl_f_is`].
+pub(crate) unsafe extern "C" fn jl_f_typeassert(_f: *mut Value, args: Args, count: u32) -> *mut Value {
+    // SAFETY: as here.
+    unsafe { check_count("typeassert", count, 2, 2) };
+    // SAFETY: two objects.
+    unsafe { jl_typeassert(arg(args, 0), arg(args, 1)) };
+    // SAFETY: as above.
+    unsafe { arg(args, 0) }
+}
+
+/// `Core.svec(x...)`.
+///
+/// # Safety
+/// - see [`jl_f_is`].
+pub(crate) unsafe extern "C" fn jl_f_svec(_f: *mut Value, args: Args, count: u32) -> *mut Value {
+    if count == 0 {
+        return Builtins::get().empty_svec();
+    }
+    // SAFETY: as here.
+    let made = unsafe { jl_alloc_svec(count as usize) };
+    let items = made.cast::<u8>().wrapping_add(SVEC_DATA).cast::<*mut Value>();
+    // SAFETY: made with room for them.
+    unsafe { items.copy_from_nonoverlapping(args, count as usize) };
+    made
+}
+
+/// A simple vector of nulls.
+///
+/// # Safety
+/// - called from shipped code: throws `OutOfMemoryError`.
+pub(crate) unsafe extern "C" fn jl_alloc_svec(count: usize) -> *mut Value {
+    if count == 0 {
+        return Builtins::get().empty_svec();
+    }
+    let bytes = count.saturating_mul(8).saturating_add(SVEC_DATA);
+    // SAFETY: as here.
+    let made = unsafe { object(bytes, Builtins::get().ty(id::SIMPLE_VECTOR)) };
+    // SAFETY: made with that size.
+    unsafe { made.cast::<u8>().write_bytes(0, bytes) };
+    // SAFETY: as above.
+    unsafe { made.cast::<usize>().write(count) };
+    made
+}
+
+/// `tuple(x...)`.
+///
+/// # Safety
+/// - see [`jl_f_is`].
+pub(crate) unsafe extern "C" fn jl_f_tuple(_f: *mut Value, args: Args, count: u32) -> *mut Value {
+    let builtins = Builtins::get();
+    if count == 0 {
+        return builtins.instance(id::EMPTY_TUPLE);
+    }
+    // SAFETY: as here: naming the type locks and allocates.
+    unsafe { check_stack(ThreadState::current()) };
+    // SAFETY: `count` objects.
+    let shape = unsafe { tuple_type(std::slice::from_raw_parts(args, count as usize)) };
+    // SAFETY: as here.
+    let made = unsafe { object(shape.size, shape.ty) };
+    // SAFETY: made with that size.
+    unsafe { made.cast::<u8>().write_bytes(0, shape.size) };
+    let mut at = 0;
+    for i in 0..count as usize {
+        // SAFETY: the caller counted.
+        let value = unsafe { arg(args, i) };
+        // SAFETY: an object.
+        let place = unsafe { place(cell_of(value), at) };
+        if place.inline {
+            let to = made.cast::<u8>().wrapping_add(place.offset);
+            // SAFETY: the field has the value's size.
+            unsafe { to.copy_from_nonoverlapping(value.cast(), place.size) };
+        } else {
+            // SAFETY: the field is a reference.
+            unsafe { set_reference_at(made, place.offset, value) };
+        }
+        at = place.offset + place.size;
+    }
+    made
+}
+
+/// How a field of a tuple is stored.
+struct Place {
+    offset: usize,
+    size: usize,
+    align: usize,
+    inline: bool,
+}
+
+fn place(cell: &TypeCell, after: usize) -> Place {
+    let record = cell.record();
+    // Immutable bits are inline; what holds references stays a reference here, which only matters to code that was
+    // compiled for the type, and such code makes its tuples itself.
+    let inline = cell.is(flag::BITS);
+    let (size, align) = if inline { (record.size as usize, record.align.max(1) as usize) } else { (8, 8) };
+    Place { offset: crate::layout::round_up(after, align), size, align, inline }
+}
+
+struct Shape {
+    ty: *const DataType,
+    size: usize,
+}
+
+/// The type of a tuple of these values. Nothing in here throws: it holds the type's name.
+#[inline(never)]
+unsafe fn tuple_type(values: &[*mut Value]) -> Shape {
+    let mut name = String::from("Core.Tuple{");
+    let mut pointers = Vec::new();
+    let (mut at, mut align, mut bits, mut padding) = (0, 1, true, false);
+    for (i, &value) in values.iter().enumerate() {
+        // SAFETY: an object, says the caller.
+        let cell = unsafe { cell_of(value) };
+        let place = place(cell, at);
+        padding |= place.offset != at || !place.inline || cell.is(flag::PADDING);
+        bits &= place.inline;
+        align = align.max(place.align);
+        if !place.inline {
+            pointers.push(place.offset as u32);
+        }
+        at = place.offset + place.size;
+        name.push_str(if i > 0 { "," } else { "" });
+        name.push_str(&cell.record().name);
+    }
+    name.push('}');
+    let size = crate::layout::round_up(at, align);
+    padding |= size != at;
+    let mut flags = flag::TUPLE | flag::CONCRETE;
+    flags |= if bits { flag::BITS } else { 0 };
+    flags |= if padding { flag::PADDING } else { 0 };
+    flags |= if size == 0 { flag::SINGLETON } else { 0 };
+    let description = TypeDescription {
+        name: &name,
+        flags,
+        size: size as u32,
+        align: align as u16,
+        pointers: &pointers,
+        element: 0,
+        element_flags: 0,
+        ndims: 0,
+        hash: 0,
+    };
+    match types::intern(&description) {
+        Ok(ty) => {
+            let address = ty.data_type();
+            crate::call::keep(ThreadState::current(), ty);
+            Shape { ty: address, size }
+        }
+        // No built-in type but `Tuple{}` is a tuple.
+        Err(_) => Shape { ty: Builtins::get().ty(id::EMPTY_TUPLE), size: 0 },
+    }
+}
+
+/// Reads field `index` (from 0), boxed.
+///
+/// # Safety
+/// - called from shipped code, with an object.
+pub(crate) unsafe extern "C" fn jl_get_nth_field_checked(value: *mut Value, index: usize) -> *mut Value {
+    // SAFETY: an object.
+    let cell = unsafe { cell_of(value) };
+    if cell.record().builtin == id::SIMPLE_VECTOR {
+        // SAFETY: a simple vector starts with its length.
+        if index >= unsafe { value.cast::<usize>().read() } {
+            // SAFETY: as here.
+            unsafe { jl_bounds_error_int(value, index as i64 + 1) }
+        }
+        // SAFETY: inside the vector.
+        return unsafe { or_undefined(crate::layout::reference_at(value, SVEC_DATA + 8 * index)) };
+    }
+    let Some(links) = cell.links().filter(|links| !links.fields.is_empty()) else {
+        // SAFETY: as here.
+        return unsafe { field_of_unknown(value, cell, index) };
+    };
+    let Some(field) = links.fields.get(index) else {
+        // SAFETY: as here.
+        unsafe { jl_bounds_error_int(value, index as i64 + 1) }
+    };
+    let at = value.cast::<u8>().wrapping_add(field.offset as usize);
+    match (field.kind, &field.ty) {
+        // SAFETY: a reference field.
+        (FieldKind::Reference, _) => unsafe { or_undefined(at.cast::<*mut Value>().read()) },
+        // SAFETY: a field of that type.
+        (FieldKind::Inline, Some(ty)) => unsafe { jl_new_bits(ty.data_type(), at) },
+        // SAFETY: as here.
+        _ => unsafe { error("the node does not know the type of this field") },
+    }
+}
+
+/// Fields of types that nobody described: those whose fields are all references, or all integers of an index.
+unsafe fn field_of_unknown(value: *mut Value, cell: &TypeCell, index: usize) -> *mut Value {
+    let record = cell.record();
+    if let Some(count) = Builtins::get().index_tuple_length(cell.data_type()) {
+        if index >= count {
+            // SAFETY: called from shipped code.
+            unsafe { jl_bounds_error_int(value, index as i64 + 1) }
+        }
+        // SAFETY: a tuple of `count` words.
+        return unsafe { jl_box_int64(value.cast::<i64>().add(index).read()) };
+    }
+    if record.size as usize == 8 * record.pointers.len() {
+        match record.pointers.get(index) {
+            // SAFETY: a reference slot.
+            Some(&at) => return unsafe { or_undefined(crate::layout::reference_at(value, at as usize)) },
+            // SAFETY: called from shipped code.
+            None => unsafe { jl_bounds_error_int(value, index as i64 + 1) },
+        }
+    }
+    // SAFETY: called from shipped code.
+    unsafe { error("the node does not know the fields of this type") }
+}
+
+unsafe fn or_undefined(value: *mut Value) -> *mut Value {
+    if value.is_null() {
+        // SAFETY: called from shipped code.
+        unsafe { throw_instance(id::UNDEF_REF_ERROR) }
+    }
+    value
+}
+
+/// `getfield(x, i)`; by name only where the compiler resolved it.
+///
+/// # Safety
+/// - see [`jl_f_is`].
+pub(crate) unsafe extern "C" fn jl_f_getfield(_f: *mut Value, args: Args, count: u32) -> *mut Value {
+    // SAFETY: as here.
+    unsafe { check_count("getfield", count, 2, 3) };
+    // SAFETY: at least two objects.
+    let (value, field) = unsafe { (arg(args, 0), arg(args, 1)) };
+    // SAFETY: an object.
+    if unsafe { is_builtin(field, id::INT64) } {
+        // SAFETY: a box of an Int64.
+        let index = unsafe { field.cast::<i64>().read() };
+        if index < 1 {
+            // SAFETY: as here.
+            unsafe { jl_bounds_error_int(value, index) }
+        }
+        // SAFETY: as here.
+        return unsafe { jl_get_nth_field_checked(value, index as usize - 1) };
+    }
+    // SAFETY: as here.
+    unsafe { error("a node knows fields by their numbers only: this access by name was not resolved by the compiler") }
+}
+
+/// `nfields(x)`.
+///
+/// # Safety
+/// - see [`jl_f_is`].
+pub(crate) unsafe extern "C" fn jl_f_nfields(_f: *mut Value, args: Args, count: u32) -> *mut Value {
+    // SAFETY: as here.
+    unsafe { check_count("nfields", count, 1, 1) };
+    // SAFETY: one object.
+    let value = unsafe { arg(args, 0) };
+    // SAFETY: an object.
+    let cell = unsafe { cell_of(value) };
+    let known = cell.links().map_or(0, |links| links.fields.len());
+    // SAFETY: a simple vector starts with its length.
+    let count = if cell.record().builtin == id::SIMPLE_VECTOR { unsafe { value.cast::<usize>().read() } } else { known };
+    // SAFETY: as here.
+    unsafe { jl_box_int64(count as i64) }
+}
+
+/// An index from 0, from boxed indices from 1 on.
+unsafe fn linear_index(array: *mut Value, args: Args, count: usize) -> usize {
+    // SAFETY: an array, says the caller.
+    let header = unsafe { Header::new(array.cast()) };
+    let (mut index, mut stride) = (0_usize, 1_usize);
+    for i in 0..count {
+        // SAFETY: the caller counted.
+        let at = unsafe { arg(args, i) };
+        // SAFETY: an object.
+        if !unsafe { is_builtin(at, id::INT64) } {
+            let expected = Builtins::get().ty(id::INT64).cast();
+            // SAFETY: called from shipped code.
+            unsafe { type_error(symbol_of_call(b"arrayref"), "", expected, at) }
+        }
+        // SAFETY: a box of an Int64.
+        let at = unsafe { at.cast::<usize>().read() }.wrapping_sub(1);
+        let last = i + 1 == count;
+        if !last && at >= header.dim(i) {
+            // SAFETY: called from shipped code.
+            unsafe { jl_bounds_error_v(array, args, count) }
+        }
+        index = index.wrapping_add(at.wrapping_mul(stride));
+        stride = stride.wrapping_mul(header.dim(i));
+    }
+    if index >= header.len() {
+        // SAFETY: called from shipped code.
+        unsafe { jl_bounds_error_v(array, args, count) }
+    }
+    index
+}
+
+/// `Core.arrayref(boundscheck, a, i...)`.
+///
+/// # Safety
+/// - see [`jl_f_is`].
+pub(crate) unsafe extern "C" fn jl_f_arrayref(_f: *mut Value, args: Args, count: u32) -> *mut Value {
+    // SAFETY: as here.
+    unsafe { check_count("arrayref", count, 3, u32::MAX) };
+    // SAFETY: at least three objects, the second an array.
+    unsafe {
+        let array = arg(args, 1);
+        let index = linear_index(array, args.add(2), count as usize - 2);
+        jl_arrayref(array.cast(), index)
+    }
+}
+
+/// `Core.arrayset(boundscheck, a, x, i...)`.
+///
+/// # Safety
+/// - see [`jl_f_is`].
+pub(crate) unsafe extern "C" fn jl_f_arrayset(_f: *mut Value, args: Args, count: u32) -> *mut Value {
+    // SAFETY: as here.
+    unsafe { check_count("arrayset", count, 4, u32::MAX) };
+    // SAFETY: at least four objects, the second an array.
+    unsafe {
+        let array = arg(args, 1);
+        let index = linear_index(array, args.add(3), count as usize - 3);
+        jl_arrayset(array.cast(), arg(args, 2), index);
+        array
+    }
+}
+
+/// `Core.arraysize(a, i)`.
+///
+/// # Safety
+/// - see [`jl_f_is`].
+pub(crate) unsafe extern "C" fn jl_f_arraysize(_f: *mut Value, args: Args, count: u32) -> *mut Value {
+    // SAFETY: as here.
+    unsafe { check_count("arraysize", count, 2, 2) };
+    // SAFETY: an array and a box.
+    let (header, dim) = unsafe { (Header::new(arg(args, 0).cast()), arg(args, 1).cast::<i64>().read()) };
+    if dim < 1 {
+        // SAFETY: as here.
+        unsafe { error("arraysize: dimension out of range") }
+    }
+    // SAFETY: as here.
+    unsafe { jl_box_int64(header.dim(dim as usize - 1) as i64) }
+}
+
+/// What a node cannot do: find the method for arguments whose types were not known when the code was captured.
+unsafe fn refuse_dispatch(callee: *const Value) -> ! {
+    let state = ThreadState::current();
+    // SAFETY: called from shipped code: making the message allocates.
+    unsafe { check_stack(state) };
+    // SAFETY: an object or null, says the caller.
+    let message = unsafe { dispatch_message(state, callee) };
+    // SAFETY: called from shipped code.
+    let exception = unsafe { struct_of(Builtins::get().ty(id::ERROR_EXCEPTION), [message]) };
+    // SAFETY: called from shipped code.
+    unsafe { throw(exception) }
+}
+
+/// The message, as a Julia string. Its Rust form is gone before anything may throw, but for running out of memory.
+#[inline(never)]
+unsafe fn dispatch_message(state: &ThreadState, callee: *const Value) -> *mut Value {
+    // SAFETY: null or the call that this thread is running.
+    let call = unsafe { state.call.get().as_ref() };
+    // SAFETY: the constants live as long as the call.
+    let named = call.and_then(|call| unsafe { (*call.constants).name_of(callee) });
+    // SAFETY: null or an object, says the caller.
+    let name = named.or_else(|| (!callee.is_null()).then(|| unsafe { &*cell_of(callee).record().name }));
+    let text = format!(
+        "the call of {} was not resolved when this function was captured: a node cannot choose methods at run time",
+        name.unwrap_or("a function")
+    );
+    // SAFETY: called from shipped code.
+    unsafe { crate::string::from_bytes(text.as_bytes()) }
+}
+
+/// `f(args...)` with types that nobody knew.
+///
+/// # Safety
+/// - see [`jl_f_is`].
+pub(crate) unsafe extern "C" fn jl_apply_generic(f: *mut Value, _args: Args, _count: u32) -> *mut Value {
+    // SAFETY: as here.
+    unsafe { refuse_dispatch(f) }
+}
+
+/// A call of a known method that was not captured with the rest.
+///
+/// # Safety
+/// - see [`jl_f_is`]; `method` is the method instance.
+pub(crate) unsafe extern "C" fn jl_invoke(_f: *mut Value, _args: Args, _count: u32, method: *mut Value) -> *mut Value {
+    // SAFETY: as here.
+    unsafe { refuse_dispatch(method) }
+}
+
+/// Every other built-in function that only Julia can do.
+///
+/// # Safety
+/// - see [`jl_f_is`].
+pub(crate) unsafe extern "C" fn jl_f_unsupported(_f: *mut Value, _args: Args, _count: u32) -> *mut Value {
+    // SAFETY: as here.
+    unsafe { error("shipped code called a built-in function of Julia's that a node does not have") }
+}
+
+#[cfg(test)]
+mod tests;
