@@ -1,0 +1,65 @@
+# Warm calls: an Int there, an Int back. Against the bare ping-pong of the same library, and against Distributed.
+
+import Distributed
+
+increment(x) = x + 1
+
+function warm_times(node, rounds)
+    times = Vector{UInt64}(undef, rounds)
+    for i in 1:rounds
+        start = time_ns()
+        answer = @remote node increment(i)
+        times[i] = time_ns() - start
+        answer == i + 1 || error("increment($i) answered $answer")
+    end
+    return times
+end
+
+function distributed_times(worker, rounds)
+    times = Vector{UInt64}(undef, rounds)
+    for i in 1:rounds
+        start = time_ns()
+        answer = Distributed.remotecall_fetch(increment, worker, i)
+        times[i] = time_ns() - start
+        answer == i + 1 || error("increment($i) answered $answer")
+    end
+    return times
+end
+
+# Rivals take turns, so that a noisy minute meets all of them.
+function against_raw(report, transport; turns, raw_rounds, rounds)
+    node = launch(transport = transport)
+    warm_times(node, 200)
+    raw = RawTimes[]
+    warm = Vector{UInt64}[]
+    for _ in 1:turns
+        push!(raw, raw_am(transport, sizeof(Int), raw_rounds))
+        GC.gc()
+        push!(warm, warm_times(node, rounds))
+    end
+    row(report, "UCX active messages, $transport", median_of([times.median for times in raw]), median_of([times.p99 for times in raw]),
+        turns * raw_rounds)
+    row(report, "@remote node increment(x), $transport", reduce(vcat, warm))
+    ratios = [median_of(times) / bare.median for (times, bare) in zip(warm, raw)]
+    return node, reduce(vcat, warm), median_of(ratios)
+end
+
+function bench_latency(report)
+    node, warm, ratio = against_raw(report, "shm"; turns = 5, raw_rounds = 100_000, rounds = 50_000)
+    result(report, "header_bytes", header_bytes(node), "bytes"; bound = "at most 64")
+    close(node)
+
+    worker = only(Distributed.addprocs(1))
+    Distributed.remotecall_eval(Main, [worker], :(increment(x) = x + 1))
+    distributed_times(worker, 200)
+    rival = distributed_times(worker, 5_000)
+    Distributed.rmprocs(worker)
+    row(report, "Distributed.remotecall_fetch", rival)
+
+    result(report, "warm_vs_raw_am", ratio, "ratio"; bound = "at most 2.0 over shared memory")
+    result(report, "distributed_vs_warm", median_of(rival) / median_of(warm), "ratio"; bound = "at least 20")
+
+    over_tcp, _, tcp_ratio = against_raw(report, "tcp"; turns = 3, raw_rounds = 10_000, rounds = 10_000)
+    close(over_tcp)
+    result(report, "warm_vs_raw_am_tcp", tcp_ratio, "ratio")
+end

@@ -1,0 +1,39 @@
+# Every figure of BitCode.jl, measured in one run on one machine: `make bench`, or `make bench NAME=latency`.
+#
+#     julia --project=. bench/run.jl [latency|cold|speed|bandwidth|archive]…
+#
+# Absolute numbers depend on the machine and on what else it does, so each is held against a rival that is measured in the same
+# minutes: a bare UCX active-message ping-pong (bench/src/raw_am.rs), Distributed, the same loop in this Julia. The figures that
+# scripts read stand alone on a line, `RESULT name value unit`; the whole report is left in bench/out/report.txt.
+
+using BitCode
+
+include("report.jl")
+include("raw.jl")
+include("latency.jl")
+include("cold.jl")
+include("speed.jl")
+include("bandwidth.jl")
+include("archive.jl")
+
+const BENCHMARKS = ["archive" => bench_archive, "latency" => bench_latency, "cold" => bench_cold, "speed" => bench_speed,
+                    "bandwidth" => bench_bandwidth]
+
+function main(names)
+    known = first.(BENCHMARKS)
+    for name in names
+        name in known || exit_with("no benchmark is called $name; there are: $(join(known, ", "))")
+    end
+    report = Report()
+    describe_machine(report)
+    for (name, benchmark) in BENCHMARKS
+        (isempty(names) || name in names) || continue
+        heading(report, name)
+        benchmark(report)
+    end
+    write_report(report, joinpath(@__DIR__, "out", "report.txt"))
+end
+
+exit_with(message) = (println(stderr, message); exit(2))
+
+main(ARGS)
