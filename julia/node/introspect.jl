@@ -1,1 +1,129 @@
-# Looking without calling: what would be shipped, and why it could not be.
+# Looking without calling: whether a call could be shipped, and what that would be.
+
+"""
+    Explanation
+
+What [`BitCode.explain`](@ref) found: `name`, the call; `reasons`, what is in the way of shipping it (empty if it can be shipped).
+"""
+struct Explanation
+    name::String
+    reasons::Vector{Reason}
+end
+
+Base.show(io::IO, e::Explanation) = print(io, "BitCode.Explanation(", repr(e.name), ", ", length(e.reasons), " reasons)")
+
+function Base.show(io::IO, ::MIME"text/plain", e::Explanation)
+    isempty(e.reasons) ? print(io, e.name, " can be shipped") : showerror(io, CaptureError(e.name, e.reasons))
+end
+
+"""
+    BitCode.explain(f, types; keywords = NamedTuple{(),Tuple{}}) -> Explanation
+
+Can `f` be shipped for arguments of `types`, and if not, why? The same report as the `CaptureError` of a call, without a call or a node.
+
+```julia
+julia> counter = 0;
+
+julia> count_up(x) = x + counter;
+
+julia> BitCode.explain(count_up, Tuple{Int})
+CaptureError: count_up(::Int64) cannot be shipped: …
+```
+"""
+function explain(f, types::Type{<:Tuple}; keywords::Type{<:NamedTuple} = NamedTuple{(),Tuple{}})
+    job = Job(f, types; keywords = keywords)
+    try
+        capture(job)
+        return Explanation(job.name, Reason[])
+    catch e
+        e isa CaptureError || rethrow()
+        return Explanation(e.name, e.reasons)
+    end
+end
+
+"""
+    BitCode.code_llvm([io,] f, types; keywords = NamedTuple{(),Tuple{}})
+
+Print the code that would be shipped for calling `f` with arguments of `types`, as LLVM's text: portable, without an address of this process.
+
+```julia
+BitCode.code_llvm(x -> x + 1, Tuple{Int})
+```
+"""
+function code_llvm(io::IO, f, types::Type{<:Tuple}; keywords::Type{<:NamedTuple} = NamedTuple{(),Tuple{}})
+    shipped = capture(Job(f, types; keywords = keywords))
+    for image in read_archive(shipped.archive).images
+        portable = Capture.Portable(image.code)
+        print(io, Capture.text_of(portable))
+        close(portable)
+    end
+    return nothing
+end
+code_llvm(f, types::Type{<:Tuple}; options...) = code_llvm(stdout, f, types; options...)
+
+"""
+    ArchiveInfo
+
+What [`BitCode.archive_info`](@ref) tells of an archive: `name`; `id`, the code id in hexadecimal digits (empty where libbitcode is not built);
+`bytes`; `images`, with their `kind`, `triple` and `bytes`; `symbols` of the node's runtime that the code uses; `dependencies`, C libraries with the symbols
+used from them; `objects`, how many Julia objects it refers to; `timings`, the seconds of each stage of the capture.
+"""
+struct ArchiveInfo
+    name::String
+    id::String
+    bytes::Int
+    images::Vector{NamedTuple{(:kind, :triple, :bytes),Tuple{Symbol,String,Int}}}
+    symbols::Vector{String}
+    dependencies::Vector{Pair{String,Vector{String}}}
+    objects::Int
+    timings::Vector{Pair{Symbol,Float64}}
+end
+
+Base.show(io::IO, info::ArchiveInfo) = print(io, "BitCode.ArchiveInfo(", repr(info.name), ", ", info.bytes, " bytes)")
+
+function Base.show(io::IO, ::MIME"text/plain", info::ArchiveInfo)
+    line(what, words) = print(io, "\n  ", rpad(what * ":", 14), words)
+    print(io, "Archive of ", info.name)
+    line("code id", isempty(info.id) ? "unknown (libbitcode is not built)" : info.id)
+    line("bytes", info.bytes)
+    line("images", join(["$(image.kind) for $(image.triple), $(image.bytes) bytes" for image in info.images], "; "))
+    line("symbols", isempty(info.symbols) ? "none" : join(info.symbols, ", "))
+    line("dependencies", isempty(info.dependencies) ? "none" : join(["$library ($(join(symbols, ", ")))" for (library, symbols) in info.dependencies], "; "))
+    line("objects", info.objects)
+end
+
+"""
+    BitCode.archive_info(f, types; keywords = NamedTuple{(),Tuple{}}) -> ArchiveInfo
+
+What would be shipped for calling `f` with arguments of `types`: code id, bytes, images, symbols, dependencies.
+
+```julia
+BitCode.archive_info(x -> x + 1, Tuple{Int}).bytes
+```
+"""
+function archive_info(f, types::Type{<:Tuple}; keywords::Type{<:NamedTuple} = NamedTuple{(),Tuple{}})
+    job = Job(f, types; keywords = keywords)
+    return archive_info(job.name, capture(job))
+end
+
+function archive_info(name::String, shipped::Shipped)
+    id = library_trouble[] === nothing ? bytes2hex(blake3(shipped.archive)) : ""
+    images = [(kind = image.kind, triple = image.triple, bytes = length(image.code)) for image in read_archive(shipped.archive).images]
+    dependencies = [library.soname => library.symbols for library in shipped.dependencies]
+    return ArchiveInfo(name, id, length(shipped.archive), images, shipped.imports, dependencies, length(shipped.objects), shipped.timings)
+end
+
+# The container alone (docs/ARCHIVE.md); what the manifest says, `Shipped` has as Julia values.
+function read_archive(archive::Vector{UInt8})
+    io = IOBuffer(archive)
+    bytes() = read(io, ltoh(read(io, UInt32)))
+    read(io, 4) == b"BCAR" || throw(ArgumentError("not an archive"))
+    skip(io, 4) # version and flags
+    manifest = bytes()
+    images = map(1:ltoh(read(io, UInt32))) do _
+        kind = get([:bitcode, :object], read(io, UInt8), :unknown)
+        triple, cpu, features = String(bytes()), String(bytes()), String(bytes())
+        (kind = kind, triple = triple, cpu = cpu, features = features, code = bytes())
+    end
+    return (manifest = manifest, images = images)
+end

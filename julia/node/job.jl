@@ -10,7 +10,8 @@ struct Job
     result::Any                # the type that inference gives
     name::String               # "f(::Int64; k::Bool)"
     arguments::String          # "(Int64; k::Bool)"
-    obstacles::Vector{Obstacle} # values that cannot cross
+    obstacles::Vector{Obstacle} # arguments and captured variables that cannot cross
+    losses::Vector{Obstacle}    # why the result cannot
     method::Union{Nothing,Method} # what the call would run; it has the user's line
 end
 
@@ -23,10 +24,11 @@ function Job(@nospecialize(F), @nospecialize(A), @nospecialize(W))
     for (name, T) in zip(fieldnames(W), fieldtypes(W))
         append!(found, obstacles(T, "keyword argument `$name`"))
     end
-    append!(found, obstacles(R, "the result"))
-    entry = Entry{F,Tuple{A.parameters...,fieldtypes(W)...},fieldnames(W),R}()
+    losses = obstacles(R, "the result")
+    # With a result that cannot cross, the entry serves to find out why the compiler thinks that it is of such a type.
+    entry = Entry{F,Tuple{A.parameters...,fieldtypes(W)...},fieldnames(W),isempty(losses) ? R : Nothing}()
     words = signature_words(A, W)
-    return Job(entry, R, callable_name(F) * words, words, found, method_of(F, A))
+    return Job(entry, R, callable_name(F) * words, words, found, losses, method_of(F, A))
 end
 
 """
@@ -70,13 +72,24 @@ const ENTRY_ARGUMENTS = Tuple{Ptr{UInt8},Int64,Ptr{Cvoid}}
 The archive of the job, or a `CaptureError` with every reason why there is none.
 """
 function capture(job::Job)
-    isempty(job.obstacles) || throw(CaptureError(job.name, reasons(job)))
-    return capture(job.entry, ENTRY_ARGUMENTS; name = job.name, arguments = job.arguments, result = string(job.result))
+    isempty(job.obstacles) || throw(CaptureError(job.name, reasons(job, job.obstacles)))
+    isempty(job.losses) && return capture_entry(job)
+    try
+        capture_entry(job)
+    catch e
+        e isa CaptureError || rethrow()
+        # What is in the way of the code is most often the reason for an uncertain result, too; a certain one is another matter.
+        isconcretetype(job.result) && append!(e.reasons, reasons(job, job.losses))
+        rethrow()
+    end
+    throw(CaptureError(job.name, reasons(job, job.losses)))
 end
 
-# The obstacles as reasons, at the line where the function is defined.
-function reasons(job::Job)
+capture_entry(job::Job) = capture(job.entry, ENTRY_ARGUMENTS; name = job.name, arguments = job.arguments, result = string(job.result))
+
+# Obstacles as reasons, at the line where the function is defined.
+function reasons(job::Job, found::Vector{Obstacle})
     method = job.method
     name, file, line = method === nothing ? (job.name, "", 0) : (string(method.name), string(method.file), Int(method.line))
-    return [Reason(:type, obstacle.message, obstacle.advice, name, file, line, Capture.Frame[]) for obstacle in job.obstacles]
+    return [Reason(:type, obstacle.message, obstacle.advice, name, file, line, Capture.Frame[]) for obstacle in found]
 end
