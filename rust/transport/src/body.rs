@@ -5,6 +5,7 @@
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::fmt;
+use std::mem::{MaybeUninit, offset_of};
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -21,21 +22,41 @@ const SMALL_KEPT: usize = 64;
 /// How many bytes of larger blocks a pool keeps.
 const LARGE_KEPT: usize = 256 << 20;
 
+/// Bodies up to this length lie inside the [`Body`] value: no pool, no allocation.
+pub(crate) const INLINE: usize = 128;
+
 /// A received body. It is [`BODY_ALIGN`]-aligned, may be moved to another thread, and gives its memory back to the
-/// pool it came from when dropped. The default is an empty body that owns nothing.
-#[derive(Default)]
+/// pool it came from when dropped. A short one is stored in the value itself (so its address changes when the value
+/// moves). The default is an empty body.
+#[repr(align(64))]
 pub struct Body {
-    block: Option<Block>,
+    /// The first `len` bytes are initialised if there is no block.
+    inline: MaybeUninit<[u8; INLINE]>,
     len: usize,
+    block: Option<Block>,
     home: Option<Arc<BodyPool>>,
 }
 
+const _: () = assert!(align_of::<Body>() == BODY_ALIGN && offset_of!(Body, inline) == 0);
+
+impl Default for Body {
+    fn default() -> Self {
+        Self {
+            inline: MaybeUninit::uninit(),
+            len: 0,
+            block: None,
+            home: None,
+        }
+    }
+}
+
 impl Body {
-    /// A body of `len` bytes from the heap, all zero, that belongs to no pool.
+    /// A body of `len` bytes, all zero, that belongs to no pool.
     pub fn zeroed(len: usize) -> Self {
         Self {
-            block: Some(Block::new(BodyPool::capacity_for(len))),
+            inline: MaybeUninit::zeroed(),
             len,
+            block: (len > INLINE).then(|| Block::new(BodyPool::capacity_for(len))),
             home: None,
         }
     }
@@ -49,33 +70,34 @@ impl Body {
 
     /// The bytes.
     pub fn bytes(&self) -> &[u8] {
+        // SAFETY: inline, the first `len` bytes are initialised; a block is initialised, ours alone, and holds `len`.
+        unsafe { std::slice::from_raw_parts(self.base(), self.len) }
+    }
+
+    fn base(&self) -> *const u8 {
         match &self.block {
-            // SAFETY: a block is initialised, ours alone, and `len` is within it.
-            Some(block) => unsafe { std::slice::from_raw_parts(block.base.as_ptr(), self.len) },
-            None => &[],
+            Some(block) => block.base.as_ptr(),
+            None => self.inline.as_ptr().cast(),
         }
     }
 
-    /// The address of the first byte, for UCX to write to.
-    pub(crate) fn base(&self) -> *mut u8 {
-        self.block
-            .as_ref()
-            .map_or(std::ptr::null_mut(), |block| block.base.as_ptr())
+    /// The address of the first byte, for UCX to write to; it stays the same when the body moves if
+    /// [`BodyPool::take_block`] made it.
+    pub(crate) fn base_mut(&mut self) -> *mut u8 {
+        match &self.block {
+            Some(block) => block.base.as_ptr(),
+            None => self.inline.as_mut_ptr().cast(),
+        }
     }
 
-    /// Number of bytes that fit without taking another block.
-    pub fn capacity(&self) -> usize {
-        self.block.as_ref().map_or(0, |block| block.capacity)
-    }
-
-    /// Replaces the contents by a copy of `bytes`, which must fit the capacity.
-    pub(crate) fn refill(&mut self, bytes: &[u8]) {
-        assert!(
-            bytes.len() <= self.capacity(),
-            "a body is refilled within its capacity"
-        );
+    /// Puts a copy of `bytes` into an empty body that has no block; at most [`INLINE`] of them.
+    pub(crate) fn fill_inline(&mut self, bytes: &[u8]) {
+        debug_assert!(self.block.is_none());
+        assert!(bytes.len() <= INLINE, "an inline body holds {INLINE} bytes");
+        let inline = self.inline.as_mut_ptr().cast::<u8>();
+        // SAFETY: two different places with room for as many bytes, as was checked.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), inline, bytes.len()) };
         self.len = bytes.len();
-        self.copy_from_slice(bytes);
     }
 }
 
@@ -88,11 +110,9 @@ impl Deref for Body {
 
 impl DerefMut for Body {
     fn deref_mut(&mut self) -> &mut [u8] {
-        match &self.block {
-            // SAFETY: as in `bytes`, and `&mut self` makes it the only view.
-            Some(block) => unsafe { std::slice::from_raw_parts_mut(block.base.as_ptr(), self.len) },
-            None => &mut [],
-        }
+        let base = self.base_mut();
+        // SAFETY: as in `bytes`, and `&mut self` makes it the only view.
+        unsafe { std::slice::from_raw_parts_mut(base, self.len) }
     }
 }
 
@@ -191,11 +211,20 @@ impl BodyPool {
 
     /// A body of `len` bytes whose contents are arbitrary (an earlier body's, or zero).
     pub fn take(self: &Arc<Self>, len: usize) -> Body {
+        if len <= INLINE {
+            return Body::zeroed(len);
+        }
+        self.take_block(len)
+    }
+
+    /// The same with a block of its own even if it is short, so that its address does not change.
+    pub(crate) fn take_block(self: &Arc<Self>, len: usize) -> Body {
         let capacity = Self::capacity_for(len);
         let block = self.shelves.lock().find(capacity);
         Body {
-            block: Some(block.unwrap_or_else(|| Block::new(capacity))),
+            inline: MaybeUninit::uninit(),
             len,
+            block: Some(block.unwrap_or_else(|| Block::new(capacity))),
             home: Some(Arc::clone(self)),
         }
     }
@@ -269,19 +298,32 @@ mod tests {
         let pool = BodyPool::new();
         for len in [0, 1, 63, 64, 65, SMALL_BLOCK, SMALL_BLOCK + 1, 1 << 20] {
             let mut body = pool.take(len);
-            assert_eq!(body.base().align_offset(BODY_ALIGN), 0);
+            assert_eq!(body.bytes().as_ptr().align_offset(BODY_ALIGN), 0);
             assert_eq!(body.len(), len);
             body.fill(7);
             assert!(body.bytes().iter().all(|&byte| byte == 7));
         }
         assert_eq!(Body::copy_of(b"abc").bytes(), b"abc");
         assert!(Body::default().is_empty());
+        assert!(Body::zeroed(5000).iter().all(|&byte| byte == 0));
+    }
+
+    #[test]
+    fn a_short_body_moves_with_its_value() {
+        let mut body = Body::default();
+        body.fill_inline(&[9; INLINE]);
+        let taken = std::mem::take(&mut body);
+        assert!(body.is_empty());
+        let boxed = Box::new(taken);
+        assert_eq!(boxed.bytes(), [9; INLINE]);
+        assert_eq!(boxed.bytes().as_ptr().align_offset(BODY_ALIGN), 0);
+        assert_eq!(size_of::<Body>(), 192);
     }
 
     #[test]
     fn a_dropped_body_is_used_again() {
         let pool = BodyPool::new();
-        for len in [8, 100_000, 5 << 20] {
+        for len in [1000, 100_000, 5 << 20] {
             let first = pool.take(len).base();
             assert_eq!(pool.take(len).base(), first);
         }
@@ -302,7 +344,7 @@ mod tests {
     #[test]
     fn the_pool_keeps_a_bounded_amount() {
         let pool = BodyPool::new();
-        let bodies: Vec<Body> = (0..SMALL_KEPT + 10).map(|_| pool.take(1)).collect();
+        let bodies: Vec<Body> = (0..SMALL_KEPT + 10).map(|_| pool.take(1000)).collect();
         drop(bodies);
         assert_eq!(pool.shelves.lock().small.len(), SMALL_KEPT);
         let bodies: Vec<Body> = (0..5).map(|_| pool.take(80 << 20)).collect();

@@ -4,13 +4,16 @@
 //! [`Fabric`]: "send this frame to that peer". It knows how bytes travel and that a peer has died. It does not know
 //! what a frame means, and must never look inside a body: that is for `node` and `client`.
 //!
+//! - [`control`]: who the peer is, what it speaks, and whether it lives;
 //! - [`fabric`]: the trait and its words; [`segment`], [`body`]: the memory of frames on the way out and in.
 
 pub mod body;
+pub mod control;
 pub mod error;
 pub mod fabric;
 pub mod segment;
 pub mod settings;
+pub mod ucx;
 
 pub use body::{BODY_ALIGN, Body, BodyPool};
 pub use error::{PeerFailure, TransportError};
@@ -19,3 +22,4 @@ pub use fabric::{
 };
 pub use segment::{Segment, body_len};
 pub use settings::{Settings, TransportChoice};
+pub use ucx::UcxFabric;

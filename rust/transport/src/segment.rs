@@ -22,13 +22,15 @@ pub struct Segment<'a> {
 
 /// How long a segment's bytes stay where they are.
 #[derive(Clone)]
-pub(crate) enum Life {
+enum Life {
     /// Until `send` returns.
     Call,
     /// Until the send is reported complete; somebody promised.
     Lasting,
     /// As long as this owner exists.
-    Shared(Arc<dyn Any + Send + Sync>),
+    Shared(
+        #[expect(dead_code, reason = "held for its reference count")] Arc<dyn Any + Send + Sync>,
+    ),
 }
 
 // SAFETY: a segment is a shared view of bytes, like `&[u8]`, and its owner, if any, is Send + Sync.
@@ -73,9 +75,14 @@ impl<'a> Segment<'a> {
         !matches!(self.life, Life::Call)
     }
 
-    /// How long the bytes live, for the fabrics in this crate.
-    pub(crate) fn life(&self) -> &Life {
-        &self.life
+    /// The same bytes without a limit to their life, if somebody vouches for them beyond the call.
+    pub(crate) fn keep(&self) -> Option<Segment<'static>> {
+        self.outlives_call().then(|| Segment {
+            base: self.base,
+            len: self.len,
+            life: self.life.clone(),
+            borrow: PhantomData,
+        })
     }
 }
 

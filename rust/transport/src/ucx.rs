@@ -1,0 +1,27 @@
+//! UCX made safe.
+//!
+//! | file | what it knows |
+//! |---|---|
+//! | `status`, `log`, `names` | UCX's numbers, log lines and reports |
+//! | `context`, `worker`, `endpoint` | UCX's objects and who may use them when |
+//! | `lock`, `sleep`, `driver` | one thread at a time, and none when there is nothing to do |
+//! | `message`, `ring`, `inbox`, `outbox`, `peers` | frames as active messages |
+//! | `fabric`, `memory` | what other rooms use |
+
+mod context;
+mod driver;
+mod endpoint;
+mod fabric;
+mod inbox;
+mod lock;
+mod log;
+mod message;
+mod names;
+mod outbox;
+mod peers;
+mod ring;
+mod sleep;
+mod status;
+mod worker;
+
+pub use fabric::UcxFabric;

@@ -1,0 +1,291 @@
+//! The sending side of everything that UCX cannot finish within the call.
+
+use std::ffi::c_void;
+use std::ops::Range;
+
+use ucx_sys as sys;
+
+use super::driver::{Driving, Notice, State};
+use super::endpoint::{Endpoint, Started};
+use super::message::{MessageId, PART, PART_HEADER_LEN, Part, WHOLE};
+use super::status;
+use crate::error::TransportError;
+use crate::fabric::{HeaderBytes, SendStatus, Token};
+use crate::segment::{Segment, body_len};
+
+/// Segments shorter than this are copied even if they last: gathering small pieces is cheaper than sending them apart.
+const COPY_BELOW: usize = 16 << 10;
+
+/// A job's copy buffer that grew above this is not kept for the next job.
+const KEEP_COPY: usize = 64 << 10;
+
+/// A send that UCX holds on to: what it reads, and whom to tell.
+pub(crate) struct Job {
+    state: *mut State,
+    header: HeaderBytes,
+    part_headers: Vec<[u8; PART_HEADER_LEN]>,
+    /// Copies of the segments that do not last, one after another.
+    copy: Vec<u8>,
+    /// The segments that do.
+    kept: Vec<Segment<'static>>,
+    runs: Vec<Run>,
+    token: Token,
+    /// Whether the caller was told to wait.
+    report: bool,
+    /// UCX requests that have not ended, and one while they are being made.
+    under_way: usize,
+    failure: Option<TransportError>,
+}
+
+/// A piece of the body that is contiguous in memory.
+struct Run {
+    from: From,
+    offset: usize,
+}
+
+enum From {
+    Copy(Range<usize>),
+    Kept(usize),
+}
+
+/// All jobs, busy and free.
+#[derive(Default)]
+pub(crate) struct Outbox {
+    all: Vec<*mut Job>,
+    free: Vec<*mut Job>,
+    messages: u64,
+    /// Sends whose callers were told to wait and not yet told the end.
+    pub(crate) reported: usize,
+}
+
+impl Outbox {
+    /// Sends that UCX still works on or whose callers have not been told the end.
+    pub(crate) fn unfinished(&self) -> usize {
+        // A job that was reported is free again, its notice may still wait: count the larger.
+        (self.all.len() - self.free.len()).max(self.reported)
+    }
+
+    fn take(&mut self, state: *mut State) -> *mut Job {
+        if let Some(job) = self.free.pop() {
+            return job;
+        }
+        let job = Box::into_raw(Box::new(Job {
+            state,
+            header: [0; _],
+            part_headers: Vec::new(),
+            copy: Vec::new(),
+            kept: Vec::new(),
+            runs: Vec::new(),
+            token: Token(0),
+            report: false,
+            under_way: 0,
+            failure: None,
+        }));
+        self.all.push(job);
+        job
+    }
+}
+
+impl Drop for Outbox {
+    fn drop(&mut self) {
+        for job in self.all.drain(..) {
+            // SAFETY: made by `Box::into_raw`; the worker, which could have used it, is gone.
+            drop(unsafe { Box::from_raw(job) });
+        }
+    }
+}
+
+impl Job {
+    fn load(&mut self, header: &HeaderBytes, body: &[Segment<'_>], token: Token) {
+        self.header = *header;
+        self.token = token;
+        let mut offset = 0;
+        for segment in body.iter().filter(|segment| !segment.is_empty()) {
+            let len = segment.len();
+            let kept = if len < COPY_BELOW {
+                None
+            } else {
+                segment.keep()
+            };
+            if let Some(kept) = kept {
+                let from = From::Kept(self.kept.len());
+                self.kept.push(kept);
+                self.runs.push(Run { from, offset });
+            } else {
+                self.copy_in(segment.as_bytes(), offset);
+            }
+            offset += len;
+        }
+        if self.runs.is_empty() {
+            let from = From::Copy(0..0);
+            self.runs.push(Run { from, offset: 0 });
+        }
+    }
+
+    fn copy_in(&mut self, bytes: &[u8], offset: usize) {
+        let start = self.copy.len();
+        self.copy.extend_from_slice(bytes);
+        let end = self.copy.len();
+        if let Some(Run {
+            from: From::Copy(range),
+            ..
+        }) = self.runs.last_mut()
+        {
+            // The piece before was copied too, so this one lies right behind it.
+            range.end = end;
+        } else {
+            let from = From::Copy(start..end);
+            self.runs.push(Run { from, offset });
+        }
+    }
+
+    fn write_part_headers(&mut self, id: MessageId, body_len: usize) {
+        for run in &self.runs {
+            let part = Part {
+                frame: self.header,
+                id,
+                body_len: body_len as u64,
+                offset: run.offset as u64,
+            };
+            self.part_headers.push(part.encode());
+        }
+    }
+
+    /// Id, header and data of the `index`th message.
+    fn message(&self, index: usize) -> (u32, (*const u8, usize), (*const u8, usize)) {
+        let data = match &self.runs[index].from {
+            From::Copy(range) => &self.copy[range.clone()],
+            From::Kept(kept) => self.kept[*kept].as_bytes(),
+        };
+        let (id, header) = match self.part_headers.get(index) {
+            Some(header) => (PART, header.as_slice()),
+            None => (WHOLE, self.header.as_slice()),
+        };
+        (
+            id,
+            (header.as_ptr(), header.len()),
+            (data.as_ptr(), data.len()),
+        )
+    }
+
+    /// Empties the job for its next use and returns what must be dropped elsewhere.
+    fn unload(&mut self) -> Vec<Segment<'static>> {
+        self.part_headers.clear();
+        self.runs.clear();
+        self.copy.clear();
+        self.copy.shrink_to(KEEP_COPY);
+        self.report = false;
+        self.failure = None;
+        std::mem::take(&mut self.kept)
+    }
+}
+
+impl Driving<'_> {
+    /// Sends a frame through a job.
+    pub(crate) fn send_with_job(
+        &mut self,
+        endpoint: Endpoint,
+        header: &HeaderBytes,
+        body: &[Segment<'_>],
+        token: Token,
+        sender: u64,
+    ) -> Result<SendStatus, TransportError> {
+        let state_address = self.state_address();
+        let outbox = &mut self.state().outbox;
+        outbox.messages += 1;
+        let id = MessageId {
+            sender,
+            message: outbox.messages,
+        };
+        let address = outbox.take(state_address);
+        // SAFETY: a job from the outbox, which nobody else uses until the first message is sent.
+        let job = unsafe { &mut *address };
+        job.load(header, body, token);
+        job.under_way = 1;
+        let count = job.runs.len();
+        if count > 1 {
+            job.write_part_headers(id, body_len(body).unwrap_or(0));
+        }
+        let mut failure = None;
+        for index in 0..count {
+            // SAFETY: no other reference to the job lives here: `job` is not used any more.
+            let (id, header, data) = unsafe { &*address }.message(index);
+            // SAFETY: header and data are the job's, or kept by it, until its end.
+            match unsafe { endpoint.send(id, header, data, on_sent, address.cast()) } {
+                Started::Done => {}
+                Started::UnderWay => {
+                    // SAFETY: as above.
+                    unsafe { &mut *address }.under_way += 1;
+                    self.state().under_way += 1;
+                }
+                Started::Failed(status) => {
+                    failure = Some(status::error("sending a frame", status));
+                    break;
+                }
+            }
+        }
+        self.after_start(address, failure)
+    }
+
+    fn after_start(
+        &mut self,
+        address: *mut Job,
+        failure: Option<TransportError>,
+    ) -> Result<SendStatus, TransportError> {
+        // SAFETY: a job from the outbox; callbacks run in calls to UCX only, and none is made here.
+        let job = unsafe { &mut *address };
+        job.under_way -= 1;
+        let failure = job.failure.take().or(failure);
+        if job.under_way == 0 {
+            let kept = job.unload();
+            self.state().outbox.free.push(address);
+            drop(kept); // The caller's own references live on: no owner is dropped under the lock.
+            return match failure {
+                None => Ok(SendStatus::Done),
+                Some(error) => Err(error),
+            };
+        }
+        job.failure = failure.clone();
+        if job.kept.is_empty() {
+            // Copied: whatever happens to it now is between us and UCX. A dead peer is told as such.
+            return failure.map_or(Ok(SendStatus::Done), Err);
+        }
+        job.report = true;
+        self.state().outbox.reported += 1;
+        Ok(SendStatus::Pending)
+    }
+}
+
+/// UCX is done with one message of a job.
+unsafe extern "C" fn on_sent(request: *mut c_void, status: sys::ucs_status_t, job: *mut c_void) {
+    let address = job.cast::<Job>();
+    // SAFETY: a job is in use until all its requests have ended, and no reference to it lives across calls to UCX.
+    let job = unsafe { &mut *address };
+    // SAFETY: we are inside a call to UCX, so no reference to the state lives.
+    let state = unsafe { &mut *job.state };
+    state.under_way -= 1;
+    if status != sys::UCS_OK {
+        job.failure
+            .get_or_insert_with(|| status::error("sending a frame", status));
+    }
+    job.under_way -= 1;
+    if job.under_way == 0 {
+        finish(state, job);
+        state.outbox.free.push(address);
+    }
+    // SAFETY: UCX's request, which has ended.
+    unsafe { sys::ucp_request_free(request) };
+}
+
+fn finish(state: &mut State, job: &mut Job) {
+    let (report, token) = (job.report, job.token);
+    let result = job.failure.take().map_or(Ok(()), Err);
+    let kept = job.unload();
+    if report {
+        state.notices.push_back(Notice::Sent {
+            token,
+            result,
+            kept,
+        });
+    }
+}
