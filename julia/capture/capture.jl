@@ -1,0 +1,233 @@
+# Capture: a Julia function and its argument types → an archive that a node can run.
+#
+# The story: the method instance that a call would run (method.jl) is given to Julia's own code generator with all that it calls
+# (versions/), after the way to every throw was shortened (errorpaths.jl). The LLVM module is taken into a context of our own
+# (module.jl). Addresses become symbols (addresses.jl, ccalls.jl), Julia's own calling convention becomes C's (jlcalls.jl), the code is
+# tidied up (passes.jl). What no node could do is looked for in what is left (offences.jl) and reported (diagnosis.jl). Otherwise the
+# constants are described (objects.jl) and everything is written down (archive.jl).
+#
+# It may know Julia's internals and LLVM, through julia/abi. It must never know what the arguments mean, what a node is, or how bytes
+# travel.
+
+module Capture
+
+using ..LLVM: LLVM
+using ..Codegen: Codegen
+
+export capture, Shipped, isvalid, CaptureError, Reason
+
+include("reasons.jl")
+include("versions/julia15.jl")
+include("module.jl")
+include("objects.jl")
+include("addresses.jl")
+include("ccalls.jl")
+include("jlcalls.jl")
+include("references.jl")
+include("passes.jl")
+include("errorpaths.jl")
+include("method.jl")
+include("diagnosis.jl")
+include("offences.jl")
+include("archive.jl")
+
+"""
+    Shipped
+
+A captured function: `archive` is what goes to a node, `objects` the Julia objects that it refers to (number `i` of the manifest is
+`objects[i+1]`; they are kept alive here), `deferrable` those of them that may be called at home for the text of an exception.
+"""
+mutable struct Shipped
+    archive::Vector{UInt8}
+    objects::Vector{Any}
+    deferrable::Base.IdSet{Any}
+    imports::Vector{String}
+    dependencies::Vector{Dependency}
+    functions::Int
+    codes::Vector{Core.CodeInstance}
+    checked::UInt             # the world in which `codes` were last seen to be valid
+    timings::Vector{Pair{Symbol,Float64}} # seconds by stage
+end
+
+"""
+    isvalid(shipped) -> Bool
+
+Would a call now still run what was captured? False once a method that the code relies on was redefined.
+"""
+function isvalid(shipped::Shipped)
+    world = Base.get_world_counter()
+    world == shipped.checked && return true
+    still_valid(shipped.codes, world) || return false
+    shipped.checked = world
+    return true
+end
+
+# A capture under way.
+mutable struct Work
+    portable::Portable
+    constants::Vector{Constant}
+    by_address::Dict{UInt64,Int}
+    libraries::Dict{String,String}       # C symbol => library that the node needs for it
+    allowed_libraries::Set{String}
+    deferrable::Base.IdSet{Any}
+    table::ObjectTable
+end
+Work(portable::Portable, allowed) =
+    Work(portable, Constant[], Dict{UInt64,Int}(), Dict{String,String}(), allowed, Base.IdSet{Any}(), ObjectTable())
+
+const NO_LIBRARIES = Set{String}()
+
+"""
+    capture(f, types; name, arguments, result, libraries) -> Shipped
+
+Captures the singleton function `f` for arguments of the tuple type `types`: `f` becomes the entry of the archive, called by C's rules
+with its arguments as they are. `name`, `arguments` and `result` are written into the manifest for people to read. `libraries` are the
+sonames of C libraries that the node may be asked for.
+
+Throws a [`CaptureError`](@ref) with every reason if the function cannot be shipped.
+"""
+function capture(@nospecialize(f), @nospecialize(types::Type{<:Tuple}); name::String=string(f), arguments::String="", result::String="",
+                 libraries::Set{String}=NO_LIBRARIES)
+    world = Base.get_world_counter()
+    instance = find_instance(f, types, world)
+    instance isa Offence && throw(CaptureError(name, [Reason(instance)]))
+    shipped = attempt(instance, world, libraries, false) do work, finish
+        isempty(offences!(work)) ? finish(name, arguments, result) : nothing
+    end
+    shipped === nothing || return shipped
+    # Once more with the lines of the source, to say where.
+    reasons = attempt(instance, world, libraries, true) do work, finish
+        locate(work, offences!(work))
+    end
+    isempty(reasons) && throw(InternalCaptureError("offences came and went"))
+    throw(CaptureError(name, reasons))
+end
+
+# From the method instance to finished code, and then `action(work, finish)`; `finish` makes the `Shipped`.
+function attempt(action, instance::Core.MethodInstance, world::UInt, libraries::Set{String}, debug::Bool)
+    clock = Clock()
+    collecting = GC.enable(false) # objects that are only addresses in the code are not rooted until they are in the table
+    try
+        narrowing = Narrowing(world)
+        emitted = emit([instance], world, body -> prepare!(narrowing, body); debug=debug)
+        lap!(clock, :emit)
+        work = Work(Portable(emitted.bitcode), libraries)
+        try
+            make_portable!(work, emitted.names[1][2], clock)
+            return action(work, (name, arguments, result) -> finish(work, emitted, world, clock, name, arguments, result))
+        finally
+            close(work.portable)
+        end
+    finally
+        GC.enable(collecting)
+    end
+end
+
+# What is done to every inferred body before it is emitted.
+function prepare!(narrowing::Narrowing, body::Body)
+    defer_messages!(body)
+    resolve_calls!(narrowing, body)
+end
+
+function make_portable!(work::Work, entry::String, clock)
+    portable = work.portable
+    isempty(entry) && throw(InternalCaptureError("the entry has no specialised function"))
+    keep_reachable!(portable, entry)
+    number_names!(portable)
+    lap!(clock, :link)
+    name_lookups!(work)
+    symbolise!(work)
+    lower_deferrals!(work)
+    lap!(clock, :symbols)
+    optimise!(portable)
+    lap!(clock, :optimise)
+end
+
+# What no node can do, after everything of it that leads to a throw anyway was cut off.
+function offences!(work::Work)
+    offences = find_offences(work)
+    while !isempty(offences) && cut_error_paths!(work, offences)
+        prune!(work.portable)
+        offences = find_offences(work)
+    end
+    return offences
+end
+
+function finish(work::Work, emitted::Emitted, world::UInt, clock, name::String, arguments::String, result::String)
+    lower_jlcalls!(call -> true, work)
+    forget_address_spaces!(work.portable)
+    optimised, work.portable = work.portable, Portable(bitcode_of(work.portable.mod); lasting=true)
+    close(optimised)
+    portable = work.portable
+    finish!(portable)
+    number_objects!(work)
+    imports, dependencies = externals(work)
+    functions = count(is_definition, LLVM.Functions(portable.mod))
+    lap!(clock, :finish)
+    image = Image(IMAGE_BITCODE, triple_of(portable), "", "", bitcode_of(portable.mod))
+    manifest = Manifest(ABI_NAME, PRODUCER, ENTRY_SYMBOL, name, arguments, result, imports, dependencies, Descriptor[d for d in work.table.descriptors])
+    bytes = archive_bytes(manifest, [image])
+    lap!(clock, :write)
+    return Shipped(bytes, work.table.objects, work.deferrable, imports, dependencies, functions,
+        code_instances(emitted.instances, world), world, clock.laps)
+end
+
+const ABI_NAME = "julia-$(VERSION.major).$(VERSION.minor)-$(8sizeof(Int))le"
+const PRODUCER = "BitCode.jl 0.1.0, Julia $VERSION"
+
+# Describes the constants that are still used; their symbols get the numbers of the manifest.
+function number_objects!(work::Work)
+    work.table = ObjectTable()
+    for g in LLVM.Globals(work.portable.mod)
+        k = constant_position(g)
+        k == 0 && continue
+        if is_used(g)
+            LLVM.rename!(g, string("bc.obj.", describe!(work.table, work.constants[k].object) - 1))
+        else
+            LLVM.DeleteGlobal(g)
+        end
+    end
+end
+
+# External symbols of the finished module: those of the runtime, and those of libraries.
+function externals(work::Work)
+    imports, libraries = String[], Dict{String,Vector{String}}()
+    for walk in (LLVM.Functions, LLVM.Globals), value in walk(work.portable.mod)
+        (is_definition(value) || !is_used(value)) && continue
+        symbol = LLVM.name_of(value)
+        any(prefix -> startswith(symbol, prefix), ("llvm.", "julia.", "bc.obj.")) && continue
+        library = get(work.libraries, symbol, "")
+        push!(isempty(library) || symbol in SUPPORTED ? imports : get!(Vector{String}, libraries, library), symbol)
+    end
+    return sort!(imports), [Dependency(library, sort!(symbols)) for (library, symbols) in sort!(collect(libraries))]
+end
+
+# Reasons with places, one for each thing in each line.
+function locate(work::Work, offences)
+    reached = callers(work.portable)
+    reasons = Reason[]
+    seen = Set{Tuple{Symbol,String,String,Int}}()
+    for (instruction, offence) in offences
+        reason = Reason(offence, whole_way(instruction, reached))
+        key = (reason.kind, reason.message, reason.file, reason.line)
+        key in seen && continue
+        push!(seen, key)
+        push!(reasons, reason)
+    end
+    return reasons
+end
+
+# Seconds by stage.
+mutable struct Clock
+    last::UInt64
+    laps::Vector{Pair{Symbol,Float64}}
+end
+Clock() = Clock(time_ns(), Pair{Symbol,Float64}[])
+function lap!(clock::Clock, stage::Symbol)
+    now = time_ns()
+    push!(clock.laps, stage => (now - clock.last) / 1e9)
+    clock.last = now
+    nothing
+end
+
+end # module Capture

@@ -1,0 +1,194 @@
+# The way to a throw. Messages of exceptions are made by code that is large and dynamic (string interpolation, `show`), and it would be
+# a pity to ship it, or to refuse a function because of it. So where inferred code can only end in a throw, calls that make text are
+# not shipped: the *call*, with its arguments, goes home with the exception, and is made there (docs/ABI.md, "deferred"). What a
+# shipped function throws reads exactly like what the local one throws.
+#
+# This works on inferred code before it is emitted, statement by statement: a call is replaced by a call of one of the functions below,
+# which jlcalls.jl turns into a call of the runtime.
+
+"Called in place of `f(arguments…)::String`: a text that the origin makes when it receives the exception."
+deferred_text(f, arguments...) = f(arguments...)
+"Called in place of `f(arguments…)` where that is all there is left to do: throws a `T` that the origin replaces by what the call gives or throws."
+deferred_throw(T, f, arguments...) = throw(f(arguments...))
+"Called where not even that is possible: throws a `T`."
+static_throw(T, message) = throw(ErrorException(string(message)))
+
+"Calls a function with a collection's elements as its arguments; what `f(xs...)` becomes when it is deferred."
+struct Splat{F} end
+(::Splat{F})(iterate, collections...) where {F} = F.instance(Iterators.flatten(collections)...)
+
+# Rewrites what leads to a throw in `source`, in place.
+function defer_messages!(body::Body)
+    any(is_unreachable, body.source.code) || return
+    doomed = doomed_statements(body)
+    any(doomed) || return
+    texts = deferrable_texts(body, doomed)
+    for i in eachindex(body.source.code)
+        doomed[i] || continue
+        statement = body.source.code[i]
+        call = call_of(statement)
+        (is_invoke(call) || is_call(call)) || continue
+        if is_plain_construction(body, call)
+            f, arguments = called(call)
+            replace_call!(body, i, Expr(:new, something(constant(body, f)), arguments...))
+        elseif i in texts
+            replace_call!(body, i, deferred_call(body, call, deferred_text))
+        elseif is_call(call) && is_dynamic(body, call)
+            T = value_type(body, i)
+            if T === Union{}
+                replace_call!(body, i, deferred_call(body, call, deferred_throw, thrown_type(body, i)))
+            elseif T <: Exception
+                replace_call!(body, i, deferred_call(body, call, deferred_throw, isconcretetype(T) ? T : nothing))
+            end
+        end
+    end
+end
+
+function replace_call!(body::Body, i::Int, replacement::Expr)
+    statement = body.source.code[i]
+    body.source.code[i] = statement isa Expr && statement.head === :(=) ? Expr(:(=), statement.args[1], replacement) : replacement
+end
+
+function deferred_call(body::Body, call::Expr, @nospecialize(deferral), leading...)
+    f, arguments = called(call)
+    known = constant(body, f)
+    if known !== nothing && something(known) === Core._apply_iterate
+        splatted = something(constant(body, arguments[2]))
+        return Expr(:call, deferral, leading..., Splat{typeof(splatted)}(), arguments[1], arguments[3:end]...)
+    end
+    return Expr(:call, deferral, leading..., f, arguments...)
+end
+
+# Statements after which nothing but a throw can come: no return is reached, and no circle.
+function doomed_statements(body::Body)
+    code = body.source.code
+    n = length(code)
+    doomed = falses(n)
+    # The least set, as a statement is in it only when all its successors are known to be; backward jumps are not.
+    for i in n:-1:1
+        statement = code[i]
+        if is_unreachable(statement) || value_type(body, i) === Union{}
+            doomed[i] = true
+        elseif is_return(statement)
+            doomed[i] = false
+        elseif goto_target(statement) > 0
+            target = goto_target(statement)
+            doomed[i] = target > i && doomed[target]
+        elseif branch_target(statement) > 0
+            target = branch_target(statement)
+            doomed[i] = target > i && i < n && doomed[target] && doomed[i+1]
+        elseif handler_target(statement) > 0
+            doomed[i] = false
+        else
+            doomed[i] = i < n && doomed[i+1]
+        end
+    end
+    return doomed
+end
+
+# Statements that make a text which goes nowhere but into an exception, or into another such text.
+function deferrable_texts(body::Body, doomed::BitVector)
+    texts = Set{Int}()
+    for i in eachindex(body.source.code)
+        doomed[i] && body.source.ssavaluetypes isa Vector && makes_text(body, i) && push!(texts, i)
+    end
+    isempty(texts) && return texts
+    changed = true
+    while changed
+        changed = false
+        for i in eachindex(body.source.code), operand in operands_of(body.source.code[i])
+            operand isa Core.SSAValue && operand.id in texts || continue
+            (doomed[i] && takes_text(body, i, texts)) && continue
+            delete!(texts, operand.id)
+            changed = true
+        end
+    end
+    return texts
+end
+
+operands_of(@nospecialize(statement)) =
+    statement isa Expr ? (statement.head === :(=) ? operands_of(statement.args[2]) : statement.args) :
+    statement isa Core.PiNode ? Any[statement.val] :
+    statement isa Core.PhiNode ? Any[statement.values[k] for k in eachindex(statement.values) if isassigned(statement.values, k)] :
+    statement isa Core.PhiCNode ? statement.values : statement isa Core.UpsilonNode ? (isdefined(statement, :val) ? Any[statement.val] : Any[]) : Any[statement]
+
+function makes_text(body::Body, i::Int)
+    statement = body.source.code[i]
+    (is_invoke(statement) || is_call(statement)) && value_type(body, i) === String || return false
+    all(operand -> can_go_home(body, operand), called(statement)[2]) || return false
+    is_invoke(statement) && return is_library_method(invoked(statement))
+    f = constant(body, called(statement)[1])
+    f === nothing && return false
+    if something(f) === Core._apply_iterate
+        splatted = constant(body, called(statement)[2][2])
+        return splatted !== nothing && something(splatted) isa Function && isdefined(typeof(something(splatted)), :instance)
+    end
+    return is_dynamic(body, statement)
+end
+
+# May the text that statement `i` uses be one that is only made at the origin?
+function takes_text(body::Body, i::Int, texts::Set{Int})
+    i in texts && return true
+    statement = call_of(body.source.code[i])
+    statement isa Expr || return false
+    if statement.head === :new
+        T = constant(body, statement.args[1])
+        return T !== nothing && something(T) isa Type && something(T) <: Exception
+    elseif is_invoke(statement) || is_call(statement)
+        value_type(body, i) === Union{} && return true
+        f = constant(body, called(statement)[1])
+        return f !== nothing && something(f) isa Type && something(f) <: Exception && is_library_module(parentmodule(something(f)))
+    end
+    return false
+end
+
+# Constructors of Julia's own exceptions take their fields and are not specialised, so what converts the fields would be decided when
+# the code runs. Where there is nothing to convert, the call is no more than `new`.
+function is_plain_construction(body::Body, call::Expr)
+    f, arguments = called(call)
+    known = constant(body, f)
+    known === nothing && return false
+    T = something(known)
+    T isa DataType && isconcretetype(T) && T <: Exception && is_library_module(parentmodule(T)) || return false
+    length(arguments) == fieldcount(T) > 0 || return false
+    return all(k -> operand_type(body, arguments[k]) <: fieldtype(T, k), 1:fieldcount(T))
+end
+
+# A call that is decided when the code runs: neither a builtin nor an intrinsic.
+function is_dynamic(body::Body, call::Expr)
+    f = constant(body, called(call)[1])
+    f === nothing && return true
+    return !(something(f) isa Union{Core.Builtin,Core.IntrinsicFunction}) && !is_deferral(something(f))
+end
+
+is_deferral(@nospecialize(f)) = f === deferred_text || f === deferred_throw || f === static_throw
+
+# Arguments of a deferred call travel inside the exception: no pointers, nothing that belongs to the node.
+function can_go_home(body::Body, @nospecialize(operand))
+    operand isa Core.SSAValue || return true
+    T = value_type(body, operand.id)
+    return !(T <: Union{Ptr,Task,IO})
+end
+
+# Code of Julia itself and its standard library makes texts without side effects.
+is_library_method(instance::Core.MethodInstance) = instance.def isa Method && is_library_module(instance.def.module)
+function is_library_module(m::Module)
+    root = Base.moduleroot(m)
+    (root === Base || root === Core) && return true
+    file = pathof(root)
+    return file !== nothing && startswith(file, Sys.STDLIB)
+end
+
+# The type of what is thrown in the end on the way from statement `i`, if that is plain to see; else `nothing`.
+function thrown_type(body::Body, i::Int)
+    for k in i:length(body.source.code)
+        call = call_of(body.source.code[k])
+        is_call(call) || continue
+        f = constant(body, called(call)[1])
+        f !== nothing && something(f) === throw || continue
+        operand = called(call)[2][1]
+        T = operand isa Core.SSAValue ? value_type(body, operand.id) : Any
+        return T isa DataType && isconcretetype(T) && T <: Exception ? T : nothing
+    end
+    return nothing
+end

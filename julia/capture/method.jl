@@ -1,0 +1,92 @@
+# From a function and its argument types to the method instance that a call would run, and whether what was captured of it is still
+# what a call would run now.
+
+# The method instance of `f(::types...)` in `world`, or the reason why there is none.
+function find_instance(@nospecialize(f), @nospecialize(types), world::UInt)
+    signature = Tuple{Core.Typeof(f),types.parameters...}
+    matches = Base._methods_by_ftype(signature, -1, world)
+    call = string(f, "(", join(("::$T" for T in types.parameters), ", "), ")")
+    if matches === false || isempty(matches)
+        return Offence(:method, "no method matches $call", "define one, or convert the arguments")
+    elseif length(matches) > 1
+        return Offence(:method, "$(length(matches)) methods may be meant by $call", "call it with arguments of concrete types")
+    end
+    match, environment, method = matches[1]
+    return Codegen.specialization(method, match, environment)
+end
+
+# Julia compiles some methods for wider types than they are called with, and decides inside of them when the code runs. What is shipped
+# is compiled for exactly the types that inference knows at the call, so that less is left to decide; and a call that inference left
+# open is closed here when the types of its arguments leave no choice.
+
+# How often one method may be narrowed in one capture: types may grow for ever on the way through a recursion.
+const MAX_NARROWINGS = 16
+
+mutable struct Narrowing
+    world::UInt
+    counts::IdDict{Method,Int}
+end
+Narrowing(world::UInt) = Narrowing(world, IdDict{Method,Int}())
+
+function resolve_calls!(narrowing::Narrowing, body::Body)
+    for i in eachindex(body.source.code)
+        call = call_of(body.source.code[i])
+        if is_invoke(call)
+            target = narrowed(narrowing, body, call)
+            infer!(target, narrowing.world)
+            target === invoked(call) || replace_call!(body, i, Expr(:invoke, target, view(call.args, 2:length(call.args))...))
+        elseif is_call(call) && is_dynamic(body, call)
+            target = resolved(narrowing, body, call)
+            target === nothing && continue
+            infer!(target, narrowing.world) === nothing && continue
+            replace_call!(body, i, Expr(:invoke, target, call.args...))
+        end
+    end
+end
+
+call_types(body::Body, call::Expr) =
+    (parts = called(call); Tuple{operand_type(body, parts[1]),(operand_type(body, a) for a in parts[2])...})
+
+# The method instance for the types at this call, where the one that was chosen is for wider ones.
+function narrowed(narrowing::Narrowing, body::Body, call::Expr)
+    target = invoked(call)
+    method = target.def
+    (method isa Method && !Base.isdispatchtuple(target.specTypes)) || return target
+    types = call_types(body, call)
+    types <: target.specTypes && !(target.specTypes <: types) || return target
+    return something(specialised(narrowing, method, types), target)
+end
+
+# The only method that a call can mean.
+function resolved(narrowing::Narrowing, body::Body, call::Expr)
+    types = call_types(body, call)
+    Base.isdispatchtuple(types) || return nothing
+    matches = Base._methods_by_ftype(types, 1, narrowing.world)
+    (matches === false || length(matches) != 1) && return nothing
+    match, environment, method = matches[1]
+    types <: match || return nothing
+    return specialised(narrowing, method, types)
+end
+
+function specialised(narrowing::Narrowing, method::Method, @nospecialize(types))
+    count = get(narrowing.counts, method, 0)
+    count < MAX_NARROWINGS || return nothing
+    narrowing.counts[method] = count + 1
+    match, environment = Codegen.intersection(types, method.sig)
+    match <: types || return nothing
+    any(E -> E isa TypeVar, environment) && return nothing
+    return Codegen.specialization(method, types, environment)
+end
+
+# What is known of every captured method instance, to see later whether a definition has changed any of them.
+function code_instances(instances::Vector{Core.MethodInstance}, world::UInt)
+    codes = Core.CodeInstance[]
+    for instance in instances
+        code = Codegen.inferred(instance, world)
+        code === nothing || push!(codes, code)
+    end
+    return codes
+end
+
+# Julia ends the validity of inferred code when a method that it relies on is redefined, or a better one appears.
+still_valid(codes::Vector{Core.CodeInstance}, world::UInt) = all(code -> code.min_world <= world <= code.max_world, codes)

@@ -1,0 +1,122 @@
+# The part of Julia's optimisation that only the capturing side can do, because it needs Julia's own passes: allocations that need not
+# be, loops marked @simd, fused multiply-add, pointers' address spaces. It follows the order of Julia's own pipeline up to where that
+# vectorises; vectorising, unrolling and everything that depends on a processor is the node's work.
+
+function run_passes!(add!, portable::Portable)
+    manager = LLVM.CreatePassManager()
+    LLVM.TargetLibraryInfoByTriple(triple_of(portable), manager)
+    add!(manager)
+    LLVM.RunPassManager(manager, portable.mod)
+    LLVM.DisposePassManager(manager)
+    nothing
+end
+
+function optimise!(portable::Portable)
+    run_passes!(portable) do m
+        know_aliasing!(m)
+        simplify_functions!(m)
+        LLVM.FunctionInlining(m)
+        LLVM.GlobalDCE(m)
+        LLVM.ScalarReplAggregates(m)
+    end
+    restore_references!(portable)
+    run_passes!(portable) do m
+        know_aliasing!(m)
+        remove_allocations!(m)
+        simplify_loops!(m)
+        remove_redundancy!(m)
+    end
+    restore_references!(portable)
+    run_passes!(portable) do m
+        know_aliasing!(m)
+        clean_up!(m)
+    end
+end
+
+function know_aliasing!(m)
+    LLVM.ScopedNoAliasAA(m)
+    LLVM.TypeBasedAliasAnalysis(m)
+    LLVM.BasicAliasAnalysis(m)
+end
+
+function simplify_functions!(m)
+    LLVM.PropagateJuliaAddrspaces(m)
+    LLVM.CFGSimplification(m)
+    LLVM.AggressiveDCE(m)
+    LLVM.ScalarReplAggregates(m)
+    LLVM.AlwaysInliner(m)
+    LLVM.AllocOptPass(m)
+    LLVM.InstructionCombining(m)
+    LLVM.CFGSimplification(m)
+    LLVM.EarlyCSE(m)
+end
+
+function remove_allocations!(m)
+    LLVM.AllocOptPass(m)
+    LLVM.CFGSimplification(m)
+    LLVM.ScalarReplAggregates(m)
+    LLVM.JumpThreading(m)
+    LLVM.Reassociate(m)
+    LLVM.EarlyCSE(m)
+    LLVM.AllocOptPass(m)
+end
+
+# LoopRotate drops what marks a loop, so @simd loops are annotated after it.
+function simplify_loops!(m)
+    LLVM.LoopRotate(m)
+    LLVM.LoopIdiom(m)
+    LLVM.LowerSimdLoopPass(m)
+    LLVM.LICM(m)
+    LLVM.LoopUnswitch(m)
+    LLVM.LICM(m)
+    LLVM.IndVarSimplify(m)
+    LLVM.LoopDeletion(m)
+end
+
+function remove_redundancy!(m)
+    LLVM.AllocOptPass(m)
+    LLVM.ScalarReplAggregates(m)
+    LLVM.GVN(m)
+    LLVM.MemCpyOpt(m)
+    LLVM.SCCP(m)
+    LLVM.InstructionCombining(m)
+    LLVM.JumpThreading(m)
+    LLVM.DeadStoreElimination(m)
+end
+
+function clean_up!(m)
+    LLVM.AllocOptPass(m)
+    LLVM.CFGSimplification(m)
+    LLVM.LoopDeletion(m)
+    LLVM.InstructionCombining(m)
+    LLVM.AggressiveDCE(m)
+    LLVM.CombineMulAddPass(m)
+    LLVM.GlobalDCE(m)
+end
+
+# After calls that do not return were put in: what follows them goes.
+prune!(portable::Portable) = run_passes!(portable) do m
+    LLVM.CFGSimplification(m)
+    LLVM.AggressiveDCE(m)
+    LLVM.GlobalDCE(m)
+end
+
+# Julia's address spaces are only for its own passes: pointers in them may not be turned into numbers, which others do all the same.
+function forget_address_spaces!(portable::Portable)
+    layout = unsafe_string(LLVM.GetDataLayoutStr(portable.mod))
+    LLVM.SetDataLayout(portable.mod, replace(layout, r"-ni:[\d:]+" => ""))
+end
+
+# Julia's address spaces mean nothing to the node; names of types would differ from one capture to the next.
+function finish!(portable::Portable)
+    run_passes!(portable) do m
+        LLVM.RemoveJuliaAddrspacesPass(m)
+        LLVM.InstructionCombining(m)
+        LLVM.CFGSimplification(m)
+        LLVM.GlobalDCE(m)
+        LLVM.StripDeadPrototypes(m)
+        LLVM.ConstantMerge(m)
+    end
+    strip_names!(portable)
+    LLVM.StripModuleDebugInfo(portable.mod)
+end
