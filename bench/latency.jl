@@ -44,6 +44,15 @@ function against_raw(report, transport; turns, raw_rounds, rounds)
     return node, reduce(vcat, warm), median_of(ratios)
 end
 
+# What a warm call's frame carries besides the one word of its argument, by the connection's own counters.
+function header_bytes(node; rounds = 1000)
+    before = BitCode.statistics(node)
+    warm_times(node, rounds)
+    after = BitCode.statistics(node)
+    after["calls"] - before["calls"] == rounds || error("another call was under way")
+    return (after["bytes_sent"] - before["bytes_sent"]) ÷ rounds - sizeof(Int)
+end
+
 function bench_latency(report)
     node, warm, ratio = against_raw(report, "shm"; turns = 5, raw_rounds = 100_000, rounds = 50_000)
     result(report, "header_bytes", header_bytes(node), "bytes"; bound = "at most 64")
