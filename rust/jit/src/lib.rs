@@ -1,1 +1,31 @@
 //! Images made into verified, linked, optimised machine code.
+//!
+//! What this room is for: [`Jit::compile`] takes an archive (already checked against its hash) and gives a [`Compiled`]
+//! that can be called. In between: parse, refuse what must not travel (`refuse.rs`), verify, turn Julia's intrinsics into
+//! code for this node (`lower.rs`), optimise for the processor we run on, emit, link (`orc.rs`).
+//!
+//! What it may know: LLVM, which no other room sees; the archive's form; the runtime's table and object layouts. What it
+//! must never know: frames, sessions, who asked.
+
+mod compile;
+mod compiled;
+mod error;
+mod fatal;
+mod llvm;
+mod lower;
+mod objects;
+mod orc;
+mod refuse;
+mod target;
+
+pub use bitcode_runtime::{Limits, Outcome, Output, attach as attach_thread};
+pub use compile::{Jit, JitConfig};
+pub use compiled::{Compiled, Timings};
+pub use error::{JitError, Refusal};
+pub use llvm::version as llvm_version;
+pub use target::Target;
+
+/// The ABIs whose archives this node runs.
+pub fn abis() -> &'static [&'static str] {
+    &[bitcode_runtime::layout::ABI]
+}

@@ -1,6 +1,7 @@
 //! Running shipped code: one call, from its payload to its outcome.
 
 use crate::constant::Constants;
+use crate::defer::Deferred;
 use crate::graph;
 use crate::layout::{CACHE_ALIGN, Value};
 use crate::machine::{FloatControl, Landing, bc_enter};
@@ -147,6 +148,8 @@ pub(crate) struct Call {
     pub(crate) constants: *const Constants,
     exception: Cell<*mut Value>,
     memory: usize,
+    /// What the origin makes when it gets the exception, the newest first.
+    pub(crate) deferred: Cell<*const Deferred>,
     kept: RefCell<Vec<Arc<dyn Any + Send + Sync>>>,
 }
 
@@ -171,6 +174,7 @@ pub unsafe fn run(entry: Entry, payload: &mut [u8], constants: &Constants, limit
         constants,
         exception: Cell::new(ptr::null_mut()),
         memory: limits.memory,
+        deferred: Cell::new(ptr::null()),
         kept: RefCell::new(Vec::new()),
     };
     call_output(&call).length.set(0);
@@ -255,7 +259,7 @@ extern "C" fn pack_here(packing: usize, _: usize, _: usize) -> i64 {
     // SAFETY: `run` holds the constants while the call lives.
     let constants = unsafe { &*packing.call.constants };
     // SAFETY: null or an object of this call.
-    let graph = unsafe { graph::encode(packing.exception, constants) };
+    let graph = unsafe { graph::encode(packing.exception, constants, packing.call.deferred.get()) };
     packing.packed = call_output(packing.call).set(&graph);
     0
 }

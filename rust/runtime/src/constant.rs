@@ -243,13 +243,15 @@ impl<'a, 'b> Builder<'a, 'b> {
     fn link(&self) -> Result<(), BuildError> {
         for (index, description) in self.descriptions.iter().enumerate() {
             let Description::Type { parent, element, fields, .. } = description else { continue };
-            let find = |to: &Option<u32>| to.map(|to| self.cell(index, to).cloned()).transpose();
-            let fields = fields.iter().map(|field| {
-                // A field may be declared with something that is no type object here (a union, …).
-                let ty = field.ty.and_then(|ty| self.cells.get(ty as usize)?.clone());
-                Field { offset: field.offset, size: field.size, kind: field.kind, ty }
+            // What a type refers to may be no type object here (a union, a type with parameters left open).
+            let find = |to: Option<u32>| to.and_then(|to| self.cells.get(to as usize)?.clone());
+            let fields = fields.iter().map(|field| Field {
+                offset: field.offset,
+                size: field.size,
+                kind: field.kind,
+                ty: find(field.ty),
             });
-            let links = Links { parent: find(parent)?, element: find(element)?, fields: fields.collect() };
+            let links = Links { parent: find(*parent), element: find(*element), fields: fields.collect() };
             self.cell(index, index as u32)?.link(links);
         }
         Ok(())

@@ -5,6 +5,7 @@
 
 use crate::builtin::{Builtins, id};
 use crate::constant::Constants;
+use crate::defer::Deferred;
 use crate::layout::{
     ARRAY_HASPTR, ARRAY_NDIMS_MASK, ARRAY_NDIMS_SHIFT, ARRAY_PTRARRAY, Array, DataType, SVEC_DATA, Value, reference_at,
     string_bytes, symbol_bytes, type_of,
@@ -36,17 +37,21 @@ pub mod tag {
     pub const INTS: u8 = 9;
     pub const OPAQUE: u8 = 10;
     pub const SVEC: u8 = 11;
+    pub const DEFERRED: u8 = 12;
 }
 
 /// Writes the graph of `value`.
 ///
 /// # Safety
-/// - `value` is null or a Julia object of a call that uses these constants; nobody changes it meanwhile.
-pub(crate) unsafe fn encode(value: *mut Value, constants: &Constants) -> Vec<u8> {
+/// - `value` is null or a Julia object of a call that uses these constants and has this list of deferred objects; nobody
+///   changes them meanwhile.
+pub(crate) unsafe fn encode(value: *mut Value, constants: &Constants, deferred: *const Deferred) -> Vec<u8> {
     let mut encoder = Encoder {
         out: Vec::with_capacity(256),
         seen: HashMap::new(),
         pending: vec![(value, 0)],
+        // SAFETY: the call's own list.
+        deferred: unsafe { crate::defer::by_object(deferred) },
         constants,
         builtins: Builtins::get(),
     };
@@ -61,6 +66,8 @@ struct Encoder<'a> {
     out: Vec<u8>,
     /// Numbers of the objects that were written, by address.
     seen: HashMap<usize, u32>,
+    /// What is made at the origin, by address.
+    deferred: HashMap<usize, *const Deferred>,
     /// What is still to be written, the next last.
     pending: Vec<(*mut Value, u32)>,
     constants: &'a Constants,
@@ -87,6 +94,10 @@ impl Encoder<'_> {
         if record.builtin == id::DATA_TYPE {
             // SAFETY: a type object.
             return unsafe { self.type_value(value) };
+        }
+        if let Some(deferred) = self.deferred(value) {
+            // SAFETY: its function and its arguments are objects of the call.
+            return unsafe { self.call(value, deferred, depth) };
         }
         // What both sides know by its number. Not strings and numbers: their bytes are as short.
         if !matches!(record.builtin, id::STRING | id::SYMBOL) {
@@ -146,6 +157,32 @@ impl Encoder<'_> {
         }
     }
 
+    fn deferred(&self, value: *mut Value) -> Option<*const Deferred> {
+        self.deferred.get(&(value as usize)).copied()
+    }
+
+    /// What the origin makes by a call of its own.
+    unsafe fn call(&mut self, value: *mut Value, deferred: *const Deferred, depth: u32) {
+        // SAFETY: lies in the call's arena.
+        let Deferred { function, count, .. } = unsafe { deferred.read() };
+        self.number(value);
+        self.out.push(tag::DEFERRED);
+        match self.constants.index_of(function) {
+            Some(index) => {
+                self.out.push(tag::OBJECT);
+                self.u32(index);
+            }
+            None => self.opaque("a function"),
+        }
+        self.u32(count as u32);
+        let arguments = deferred.wrapping_add(1).cast::<*mut Value>();
+        for i in (0..count).rev() {
+            // SAFETY: `count` arguments follow.
+            let argument = unsafe { arguments.add(i).read() };
+            self.pending.push((argument, depth + 1));
+        }
+    }
+
     fn type_reference(&self, ty: *const DataType, record: &Record) -> Option<u32> {
         if (1..=id::LAST_PUBLIC).contains(&record.builtin) {
             return Some(u32::from(record.builtin));
@@ -153,8 +190,8 @@ impl Encoder<'_> {
         self.constants.index_of(ty.cast()).map(|index| index + FIRST_OBJECT_TYPE)
     }
 
+    /// Has no number: one that holds itself is written until the depth ends it.
     unsafe fn svec(&mut self, value: *mut Value, depth: u32) {
-        self.number(value);
         // SAFETY: a simple vector starts with its length.
         let length = unsafe { value.cast::<usize>().read() };
         self.out.push(tag::SVEC);

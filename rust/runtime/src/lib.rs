@@ -17,6 +17,7 @@ mod boxes;
 pub mod builtin;
 pub mod call;
 pub mod constant;
+mod defer;
 mod egal;
 mod error;
 mod exception;

@@ -2,7 +2,7 @@
 
 use crate::builtin::{Builtins, id};
 use crate::layout::Value;
-use crate::{array, boxes, call, egal, error, exception, function, hash, machine, math, memory, string, thread};
+use crate::{array, boxes, call, defer, egal, error, exception, function, hash, machine, math, memory, string, thread};
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
@@ -40,6 +40,7 @@ macro_rules! addresses {
 fn runtime() -> Vec<(&'static str, usize)> {
     let mut symbols = addresses! {
         call::{bc_result, bc_throw},
+        defer::{bc_defer, bc_throw_deferred, bc_throw_static},
         thread::{bc_thread_state},
         machine::{bc_setjmp, bc_longjmp},
         memory::{

@@ -8,7 +8,6 @@ use crate::machine::{Context, Landing, stack_pointer};
 use std::cell::{Cell, RefCell};
 use std::mem::offset_of;
 use std::ptr;
-use std::sync::atomic::{AtomicI16, Ordering};
 
 /// Where the bump pointer is: emitted code allocates through it.
 pub const CURSOR_OFFSET: usize = offset_of!(ThreadState, bump) + offset_of!(Bump, cursor);
@@ -18,6 +17,8 @@ pub const LIMIT_OFFSET: usize = offset_of!(ThreadState, bump) + offset_of!(Bump,
 pub const HANDLER_OFFSET: usize = offset_of!(ThreadState, handler);
 /// Objects above this many bytes are never taken from a chunk.
 pub const BUMP_MAX: usize = crate::arena::LARGE;
+/// Where the number of exceptions being handled is.
+pub const EXCEPTIONS_OFFSET: usize = offset_of!(ThreadState, exceptions) + offset_of!(ExceptionStack, top);
 /// Bytes of a [`Handler`], aligned to 16.
 pub const HANDLER_BYTES: usize = size_of::<Handler>();
 /// Where a handler keeps the one around it.
@@ -59,12 +60,12 @@ pub struct ThreadState {
 
 impl ThreadState {
     fn new() -> Box<Self> {
-        static NEXT: AtomicI16 = AtomicI16::new(0);
         let mut state = Box::new(Self {
             head: ThreadHead {
                 pgcstack: ptr::null_mut(),
                 world_age: 1,
-                tid: NEXT.fetch_add(1, Ordering::Relaxed),
+                // Shipped code is the only code of its Julia: thread 1 of 1, whichever thread of ours runs it.
+                tid: 0,
                 rngseed: 0,
                 safepoint: ptr::null(),
                 sleep_check_state: 0,
@@ -188,6 +189,7 @@ impl StackBounds {
 }
 
 /// Exceptions being handled, the innermost last.
+#[repr(C)]
 pub(crate) struct ExceptionStack {
     entries: Cell<*mut *mut Value>,
     room: Cell<usize>,

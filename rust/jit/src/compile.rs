@@ -1,0 +1,173 @@
+//! From an archive to code that runs.
+
+use crate::compiled::{Compiled, Timings};
+use crate::error::JitError;
+use crate::fatal::guarded;
+use crate::llvm::{Context, Module};
+use crate::orc::{Linked, Orc};
+use crate::target::{Target, arch};
+use crate::{lower, objects, refuse};
+use bitcode_runtime::Limits;
+use bitcode_wire::archive::{Archive, Image, ImageKind};
+use bitcode_wire::manifest::{Manifest, object_symbol};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// How a node compiles, and what its calls may use.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct JitConfig {
+    /// Compile for this processor (LLVM's name) in place of the one we run on.
+    pub cpu: Option<String>,
+    /// What a call may use.
+    pub limits: Limits,
+}
+
+/// The compiler of a node. Compiles on the thread that asks; any number at the same time.
+pub struct Jit {
+    orc: Arc<Orc>,
+    target: Target,
+    limits: Limits,
+}
+
+impl Jit {
+    /// Sets the compiler up for this machine.
+    ///
+    /// # Errors
+    /// [`JitError::Setup`].
+    pub fn new(config: JitConfig) -> Result<Self, JitError> {
+        let target = Target::host(config.cpu.as_deref())?;
+        let orc = guarded(|| Orc::new(target.machine().map_err(|error| error.to_string())?, bitcode_runtime::lookup));
+        let orc = orc.and_then(|orc| orc).map_err(JitError::Setup)?;
+        Ok(Self { orc, target, limits: config.limits })
+    }
+
+    /// The machine that it compiles for.
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// Makes an archive run. The caller has checked the archive's hash.
+    ///
+    /// # Errors
+    /// [`JitError`]: for most reasons, the archive's.
+    pub fn compile(&self, archive: &Archive<'_>) -> Result<Compiled, JitError> {
+        check_abi(&archive.manifest)?;
+        let image = self.choose(&archive.images)?;
+        let constants = objects::build(&archive.manifest.objects)?;
+        let mut timings = Timings::default();
+        // Everything of LLVM's happens in here: what it calls fatal ends this compilation only.
+        let made = guarded(|| self.translate(image, &archive.manifest, &mut timings)).map_err(JitError::Llvm)??;
+        let started = Instant::now();
+        let absolute: Vec<_> = made
+            .objects
+            .iter()
+            .filter_map(|index| Some((object_symbol(*index), constants.address(*index)? as usize)))
+            .collect();
+        let bytes = made.object.len();
+        let linked = guarded(|| self.orc.link(made.object, &absolute, archive.manifest.entry));
+        let linked: Linked = linked.and_then(|linked| linked).map_err(JitError::Llvm)?;
+        timings.link = micros(started);
+        tracing::debug!(
+            name = archive.manifest.name,
+            instructions = made.instructions,
+            bytes,
+            constants = constants.bytes(),
+            ?timings,
+            "compiled"
+        );
+        Ok(Compiled::new(linked, constants, bytes, timings, self.limits))
+    }
+
+    /// The optimised code of an archive in LLVM's text form: for people.
+    ///
+    /// # Errors
+    /// As for [`Jit::compile`].
+    pub fn explain(&self, archive: &Archive<'_>) -> Result<String, JitError> {
+        check_abi(&archive.manifest)?;
+        let image = self.choose(&archive.images)?;
+        guarded(|| {
+            let context = Context::new();
+            let (module, _) = self.prepare(&context, image, &archive.manifest, &mut Timings::default())?;
+            Ok(module.text())
+        })
+        .map_err(JitError::Llvm)?
+    }
+
+    /// The first image for this architecture, else the first bitcode of any: bitcode is made ours as long as its data are
+    /// laid out like ours.
+    fn choose<'i>(&self, images: &'i [Image<'i>]) -> Result<&'i Image<'i>, JitError> {
+        let bitcode = || images.iter().filter(|image| matches!(image.kind, ImageKind::Bitcode));
+        let ours = |image: &&Image<'_>| arch(image.triple) == self.target.arch();
+        bitcode().find(ours).or_else(|| bitcode().next()).ok_or_else(|| {
+            let found: Vec<_> = images.iter().map(|image| format!("{:?} for {}", image.kind, image.triple)).collect();
+            let found = if found.is_empty() { "none".to_owned() } else { found.join(", ") };
+            JitError::NoImage { triple: self.target.triple.clone(), found }
+        })
+    }
+
+    fn translate(&self, image: &Image<'_>, manifest: &Manifest<'_>, timings: &mut Timings) -> Result<Translated, JitError> {
+        let context = Context::new();
+        let machine = self.target.machine()?;
+        let (module, objects) = self.prepare(&context, image, manifest, timings)?;
+        let started = Instant::now();
+        let instructions = lower::size(&module);
+        let object = machine.emit(&module).map_err(JitError::Llvm)?;
+        timings.emit = micros(started);
+        Ok(Translated { object, objects, instructions })
+    }
+
+    /// Parse, check, lower, optimise.
+    fn prepare<'c>(
+        &self,
+        context: &'c Context,
+        image: &Image<'_>,
+        manifest: &Manifest<'_>,
+        timings: &mut Timings,
+    ) -> Result<(Module<'c>, Vec<u32>), JitError> {
+        let started = Instant::now();
+        let module = context.parse_bitcode(image.code).map_err(JitError::Invalid)?;
+        let externals = refuse::inspect(&module, manifest)?;
+        module.verify().map_err(JitError::Invalid)?;
+        let missing: Vec<_> =
+            externals.imports.iter().filter(|name| bitcode_runtime::lookup(name).is_none()).cloned().collect();
+        if !missing.is_empty() {
+            return Err(JitError::Unresolved { symbols: missing, reason: "this node does not offer" });
+        }
+        timings.parse = micros(started);
+        let started = Instant::now();
+        let machine = self.target.machine()?;
+        lower::lower(context, &module, manifest.entry)?;
+        machine.adopt(&module);
+        lower::set_target(context, &module, &self.target.cpu, &self.target.features);
+        if cfg!(debug_assertions) {
+            module.verify().map_err(JitError::Llvm)?;
+        }
+        machine.run("default<O3>", &module).map_err(JitError::Llvm)?;
+        lower::finish(context, &module, &machine)?;
+        lower::set_target(context, &module, &self.target.cpu, &self.target.features);
+        if cfg!(debug_assertions) {
+            module.verify().map_err(JitError::Llvm)?;
+        }
+        timings.optimise = micros(started);
+        Ok((module, externals.objects))
+    }
+}
+
+struct Translated {
+    object: crate::llvm::Buffer,
+    objects: Vec<u32>,
+    instructions: usize,
+}
+
+fn check_abi(manifest: &Manifest<'_>) -> Result<(), JitError> {
+    let offered = bitcode_runtime::layout::ABI;
+    if manifest.abi == offered {
+        return Ok(());
+    }
+    Err(JitError::Abi { found: manifest.abi.to_owned(), offered })
+}
+
+fn micros(since: Instant) -> u32 {
+    u32::try_from(since.elapsed().as_micros()).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,61 @@
+//! An archive that runs.
+
+use crate::orc::Linked;
+use bitcode_runtime::{Constants, Entry, Limits, Outcome, Output};
+
+/// How long each step of a compilation took, in microseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Timings {
+    /// Reading the bitcode and checking it.
+    pub parse: u32,
+    /// Lowering and LLVM's pipeline.
+    pub optimise: u32,
+    /// Machine code.
+    pub emit: u32,
+    /// Linking.
+    pub link: u32,
+}
+
+/// Code and constants of one archive. Dropping it frees both: its owner keeps it while calls run.
+pub struct Compiled {
+    // Code refers to constants: it goes first.
+    linked: Linked,
+    constants: Constants,
+    bytes: usize,
+    timings: Timings,
+    limits: Limits,
+}
+
+impl Compiled {
+    pub(crate) fn new(linked: Linked, constants: Constants, object: usize, timings: Timings, limits: Limits) -> Self {
+        let bytes = object + constants.bytes();
+        Self { linked, constants, bytes, timings, limits }
+    }
+
+    /// Bytes of code and constants, about.
+    pub fn code_bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// How long the compilation took.
+    pub fn timings(&self) -> Timings {
+        self.timings
+    }
+
+    /// Runs the code on this thread. It may write into its payload.
+    ///
+    /// Safe to call only in the sense in which a node is safe: shipped code is native code. It is kept from what it
+    /// should not need (see `refuse.rs`) and survived when it faults, not confined.
+    pub fn call(&self, payload: &mut [u8], output: &mut Output) -> Outcome {
+        // SAFETY: the address that the linker gave for the entry, whose type was checked; `self` keeps the code alive.
+        let entry = unsafe { std::mem::transmute::<usize, Entry>(self.linked.entry()) };
+        // SAFETY: the code was compiled with these constants; that it keeps the rules is its sender's promise.
+        unsafe { bitcode_runtime::run(entry, payload, &self.constants, self.limits, output) }
+    }
+}
+
+impl std::fmt::Debug for Compiled {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Compiled").field("bytes", &self.bytes).field("timings", &self.timings).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,149 @@
+//! Julia's intrinsics made into code for this node.
+//!
+//! First, before optimisation ([`lower`]): calls of `julia.*` become calls of the prelude's functions (`prelude.ll`), `try`
+//! becomes a `setjmp` in the function's own frame, marks that only Julia's collector needs vanish, and everything is made
+//! private but the entry. Afterwards ([`finish`]): the prelude's bodies are linked in and inlined.
+
+mod builder;
+mod calls;
+
+use crate::error::JitError;
+use crate::llvm::{Context, Machine, Module, functions, globals, instructions, name_of, uses};
+use bitcode_runtime::thread::{BUMP_MAX, CURSOR_OFFSET, EXCEPTIONS_OFFSET, HANDLER_OFFSET, HANDLER_PREV, LIMIT_OFFSET};
+use builder::Builder;
+use inkwell::llvm_sys::LLVMLinkage;
+use inkwell::llvm_sys::comdat::LLVMSetComdat;
+use inkwell::llvm_sys::core::{
+    LLVMAddAttributeAtIndex, LLVMDeleteFunction, LLVMIsDeclaration, LLVMSetAlignment, LLVMSetDLLStorageClass, LLVMSetLinkage,
+    LLVMSetVisibility,
+};
+use inkwell::llvm_sys::debuginfo::LLVMStripModuleDebugInfo;
+use inkwell::llvm_sys::prelude::LLVMValueRef;
+use inkwell::llvm_sys::{LLVMAttributeFunctionIndex, LLVMDLLStorageClass, LLVMVisibility};
+use std::ptr;
+
+/// Julia's intrinsics that this room knows.
+pub(crate) const INTRINSICS: [&str; 9] = [
+    "julia.ptls_states",
+    "julia.gc_alloc_obj",
+    "julia.typeof",
+    "julia.write_barrier",
+    "julia.pointer_from_objref",
+    "julia.except_enter",
+    "julia.loopinfo_marker",
+    "llvm.julia.gc_preserve_begin",
+    "llvm.julia.gc_preserve_end",
+];
+
+const PRELUDE: &str = include_str!("prelude.ll");
+const BODIES: &str = include_str!("prelude_bodies.ll");
+
+/// Prepares a module for optimisation.
+pub(crate) fn lower(context: &Context, module: &Module<'_>, entry: &str) -> Result<(), JitError> {
+    // Lines and names are for people; they cost compile time here.
+    // SAFETY: a live module.
+    unsafe { LLVMStripModuleDebugInfo(module.raw()) };
+    let prelude = context.parse_text(PRELUDE).map_err(JitError::Llvm)?;
+    let builder = Builder::new(context, module, &prelude);
+    for function in functions(module.raw()) {
+        // SAFETY: a live function.
+        if unsafe { LLVMIsDeclaration(function) } == 0 {
+            calls::lower_function(&builder, function)?;
+        }
+    }
+    drop(builder);
+    for name in INTRINSICS {
+        if let Some(left) = functions(module.raw()).into_iter().find(|function| name_of(*function) == name) {
+            if !uses(left).is_empty() {
+                return Err(JitError::Unsupported(format!("{name} is used other than by calling it")));
+            }
+            // SAFETY: nothing uses it.
+            unsafe { LLVMDeleteFunction(left) };
+        }
+    }
+    make_private(module, entry);
+    Ok(())
+}
+
+/// Everything defined here is nobody else's, but the entry.
+fn make_private(module: &Module<'_>, entry: &str) {
+    for value in functions(module.raw()).into_iter().chain(globals(module.raw())) {
+        // SAFETY: a live global, in every line of this loop.
+        let declared = unsafe { LLVMIsDeclaration(value) } != 0;
+        let visible = declared || name_of(value) == entry;
+        let linkage = if visible { LLVMLinkage::LLVMExternalLinkage } else { LLVMLinkage::LLVMInternalLinkage };
+        // SAFETY: as above.
+        unsafe { LLVMSetComdat(value, ptr::null_mut()) };
+        // SAFETY: as above.
+        unsafe { LLVMSetVisibility(value, LLVMVisibility::LLVMDefaultVisibility) };
+        // SAFETY: as above.
+        unsafe { LLVMSetDLLStorageClass(value, LLVMDLLStorageClass::LLVMDefaultStorageClass) };
+        // SAFETY: as above.
+        unsafe { LLVMSetLinkage(value, linkage) };
+        if declared && name_of(value).starts_with("bc.obj.") {
+            // SAFETY: as above; Julia's objects are aligned to 16.
+            unsafe { LLVMSetAlignment(value, 16) };
+        }
+    }
+}
+
+/// Attributes that every function needs on this machine.
+pub(crate) fn set_target(context: &Context, module: &Module<'_>, cpu: &str, features: &str) {
+    let text = |key: &str, value: &str| builder::text_attribute(context, key, value);
+    let flag = |name: &str| builder::flag_attribute(context, name);
+    for function in functions(module.raw()) {
+        let add = |attribute| {
+            // SAFETY: a live function, an attribute of its context.
+            unsafe { LLVMAddAttributeAtIndex(function, LLVMAttributeFunctionIndex, attribute) };
+        };
+        if name_of(function).starts_with("llvm.") {
+            continue;
+        }
+        // Nothing unwinds: Julia's exceptions are jumps.
+        add(flag("nounwind"));
+        // SAFETY: a live function.
+        if unsafe { LLVMIsDeclaration(function) } != 0 {
+            // What is called lies far away: go through the table of addresses at once, not through a stub.
+            add(flag("nonlazybind"));
+        } else {
+            add(text("target-cpu", cpu));
+            add(text("target-features", features));
+            // A large frame touches every page of it, so that it cannot step over the guard page.
+            add(text("probe-stack", "inline-asm"));
+        }
+    }
+}
+
+/// Inlines what the prelude's functions do.
+pub(crate) fn finish(context: &Context, module: &Module<'_>, machine: &Machine) -> Result<(), JitError> {
+    let used = |function: &LLVMValueRef| name_of(*function).starts_with("bc.");
+    if !functions(module.raw()).iter().any(used) {
+        return Ok(());
+    }
+    let bodies = context.parse_text(&bodies()).map_err(JitError::Llvm)?;
+    machine.adopt(&bodies);
+    module.link(bodies, context).map_err(JitError::Llvm)?;
+    for function in functions(module.raw()).into_iter().filter(used) {
+        // SAFETY: a live function, now defined.
+        unsafe { LLVMSetLinkage(function, LLVMLinkage::LLVMInternalLinkage) };
+    }
+    let passes = "always-inline,globaldce,function(early-cse,instcombine<no-verify-fixpoint>,simplifycfg)";
+    machine.run(passes, module).map_err(JitError::Llvm)
+}
+
+fn bodies() -> String {
+    let numbers = [
+        ("@BUMP_MAX@", BUMP_MAX),
+        ("@CURSOR@", CURSOR_OFFSET),
+        ("@LIMIT@", LIMIT_OFFSET),
+        ("@HANDLER@", HANDLER_OFFSET),
+        ("@HANDLER_PREV@", HANDLER_PREV),
+        ("@EXCEPTIONS@", EXCEPTIONS_OFFSET),
+    ];
+    numbers.iter().fold(BODIES.to_owned(), |text, (name, number)| text.replace(name, &number.to_string()))
+}
+
+/// How many instructions a module has: for tests and logs.
+pub(crate) fn size(module: &Module<'_>) -> usize {
+    functions(module.raw()).into_iter().map(|function| instructions(function).len()).sum()
+}
