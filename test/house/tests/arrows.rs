@@ -22,8 +22,11 @@ const ARROWS: &[(&str, &[&str])] = &[
         &["bitcode-wire", "bitcode-transport", "bitcode-jit"],
     ),
     ("bitcode-client", &["bitcode-wire", "bitcode-transport"]),
-    // Roof.
-    ("bitcode-ffi", &["bitcode-client"]),
+    // Roof. `client` knows the trait of a fabric; which one it gets, UCX, is decided up here.
+    (
+        "bitcode-ffi",
+        &["bitcode-client", "bitcode-transport", "bitcode-wire"],
+    ),
     // Beside the house: what looks at it.
     ("bitcode-house", &[]),
     ("bitcode-bench", &["ucx-sys"]),
