@@ -1,7 +1,7 @@
 //! The client: one fabric, its sessions, and the helper thread that drives it while nobody else does.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,8 @@ use crate::{ClientError, Code};
 const HELPER_SPIN: Duration = Duration::from_micros(20);
 /// How often the helper looks for calls whose deadline has passed, when there are any with one.
 const DEADLINE_TICK: Duration = Duration::from_millis(2);
+/// How long [`Client::shut_down`] waits for sends to end that nobody wants any more.
+const LAST_SENDS: Duration = Duration::from_secs(1);
 /// How long the helper sleeps when there is nothing to watch.
 const LONG_SLEEP: Duration = Duration::from_secs(1);
 
@@ -38,18 +40,29 @@ impl<F: Fabric> Handle<F> {
     pub(crate) fn core(&self) -> &Core<F> {
         &self.core
     }
+
+    pub(crate) fn downgrade(&self) -> Weak<Core<F>> {
+        Arc::downgrade(&self.core)
+    }
 }
 
-impl<F: Fabric> Drop for Handle<F> {
-    fn drop(&mut self) {
+impl<F: Fabric> Handle<F> {
+    fn stop_helper(&self) {
         self.core.stop.store(true, Ordering::Release);
         self.core.fabric.wake();
-        if let Some(helper) = self.helper.get_mut().take()
+        let helper = self.helper.lock().take();
+        if let Some(helper) = helper
             && helper.thread().id() != std::thread::current().id()
         {
             // A helper that panicked has already said so.
             let _ = helper.join();
         }
+    }
+}
+
+impl<F: Fabric> Drop for Handle<F> {
+    fn drop(&mut self) {
+        self.stop_helper();
     }
 }
 
@@ -93,12 +106,33 @@ impl<F: Fabric> Client<F> {
         Code::new(archive, number)
     }
 
+    /// Ends the client for good: closes its sessions, which fails their pending calls, and ends the helper thread. After
+    /// this no thread of the client touches the fabric, which matters when the process is about to exit.
+    pub fn shut_down(&self) {
+        let core = self.0.core();
+        core.stop.store(true, Ordering::Release);
+        let sessions = core.sessions.read().clone();
+        for session in sessions {
+            let reason = ClientError::SessionClosed(session.name.clone());
+            core.fail_session(&session, reason);
+        }
+        self.0.stop_helper();
+        // Sends under way end with the removal of their peers; whoever waits for their memory learns of it here.
+        let end = Instant::now() + LAST_SENDS;
+        while core.fabric.pending_sends() > 0 && Instant::now() < end {
+            core.poll();
+        }
+    }
+
     /// Opens a session on terms that were agreed on elsewhere.
     ///
     /// # Errors
     /// The node's address is of no use here.
     pub fn open(&self, terms: Terms) -> Result<Session<F>, ClientError> {
         let core = self.0.core();
+        if core.stop.load(Ordering::Acquire) {
+            return Err(ClientError::SessionClosed(terms.address));
+        }
         let peer = core.fabric.add_peer(&terms.welcome.worker_address)?;
         let session = SessionCore::new(terms, peer, core.fabric.max_body() as u64);
         let session = Arc::new(session);

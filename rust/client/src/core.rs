@@ -97,33 +97,30 @@ impl<F: Fabric> Core<F> {
         if carry.is_some() || options.timed {
             inner.started = Some(Instant::now());
         }
-        let sent = self.transmit(session, &mut inner, carry.is_some());
-        // Looked at again with the call in place: a failing session fails the calls that are in place, and marks
-        // itself as failed before it looks for them.
-        match sent.and_then(|bytes| session.check_open().map(|()| bytes)) {
-            Ok(bytes) => {
-                let mut stats = session.stats.lock();
-                stats.calls += 1;
-                stats.pending += 1;
-                stats.bytes_sent += bytes;
-                stats.archives_sent += u64::from(carry.is_some());
-                drop(stats);
-                if let (Some(code), true) = (code, carry.is_some()) {
-                    session.known.insert(code.number());
-                }
-                drop(inner);
-                Ok(slot)
-            }
+        let bytes = match self.transmit(session, &mut inner, carry.is_some()) {
+            Ok(bytes) => bytes,
             Err(error) => {
                 self.forget_deadline(&mut inner);
-                if inner.sends > 0 {
-                    inner.abandoned = true; // Freed when the transport reports the end of the send.
-                } else {
-                    self.free(slot, inner);
-                }
-                Err(error)
+                self.free(slot, inner);
+                return Err(error);
             }
+        };
+        {
+            let mut stats = session.stats.lock();
+            stats.calls += 1;
+            stats.pending += 1;
+            stats.bytes_sent += bytes;
+            stats.archives_sent += u64::from(carry.is_some());
         }
+        if let Some(code) = carry {
+            session.known.insert(code.number());
+        }
+        // Looked at again with the call in place: a failing session marks itself as failed before it looks for the calls
+        // that are in place. From here on a failure is the call's own ending, since its payload may be being read.
+        if let Err(error) = session.check_open() {
+            self.end(slot, inner, Ending::Error(error));
+        }
+        Ok(slot)
     }
 
     /// Sends the call's frame, with or without the archive. Returns the number of bytes.

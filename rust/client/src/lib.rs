@@ -15,6 +15,7 @@
 mod call;
 mod client;
 mod code;
+mod connect;
 mod core;
 mod deliver;
 mod error;

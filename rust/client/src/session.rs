@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use bitcode_transport::{Fabric, PeerId};
@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 
 use crate::call::Call;
 use crate::client::Handle;
+use crate::core::Core;
 use crate::known::KnownSet;
 use crate::slot::{Ending, Payload};
 use crate::{CallState, ClientError, Code, SessionStats};
@@ -57,8 +58,8 @@ pub struct Terms {
     pub keys: SessionKeys,
     /// What the node said.
     pub welcome: Welcome,
-    /// The node's name in messages, such as `node 127.0.0.1:13337`.
-    pub name: String,
+    /// The node's address on the control plane, such as `127.0.0.1:13337`.
+    pub address: String,
     /// Called once when the session ends, to close the control channel.
     pub hang_up: Option<Box<dyn FnOnce() + Send>>,
 }
@@ -72,6 +73,7 @@ pub(crate) struct SessionCore {
     pub(crate) keys: SessionKeys,
     pub(crate) max_body: u64,
     pub(crate) name: String,
+    address: String,
     pub(crate) known: KnownSet,
     pub(crate) stats: Mutex<SessionStats>,
     open: AtomicBool,
@@ -89,7 +91,8 @@ impl SessionCore {
             peer,
             keys: terms.keys,
             max_body: terms.welcome.max_frame.min(max_body),
-            name: terms.name,
+            name: format!("node {}", terms.address),
+            address: terms.address,
             known: KnownSet::default(),
             stats: Mutex::default(),
             open: AtomicBool::new(true),
@@ -223,9 +226,20 @@ impl<F: Fabric> Session<F> {
         Ok(Call::new(Arc::clone(handle), slot.index))
     }
 
+    /// What the thread that watches the control channel holds: not the client, so that it keeps nobody alive.
+    pub(crate) fn watched(&self) -> (Weak<Core<F>>, Arc<SessionCore>) {
+        let Connection { handle, core } = &*self.0;
+        (handle.downgrade(), Arc::clone(core))
+    }
+
     /// What the node said of itself.
     pub fn welcome(&self) -> &Welcome {
         &self.0.core.welcome
+    }
+
+    /// The node's address, as it was connected to.
+    pub fn address(&self) -> &str {
+        &self.0.core.address
     }
 
     /// The node's name in messages.

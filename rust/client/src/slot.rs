@@ -47,6 +47,11 @@ impl CallState {
 /// Results up to this length are kept in the slot itself.
 pub(crate) const SMALL: usize = 64;
 
+/// A few bytes, aligned as bodies are.
+#[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
+pub(crate) struct Aligned([u8; SMALL]);
+
 /// The bytes of a result.
 #[derive(Debug)]
 pub(crate) enum Bytes {
@@ -55,7 +60,7 @@ pub(crate) enum Bytes {
         /// How many.
         len: u8,
         /// Those and zeros.
-        bytes: [u8; SMALL],
+        bytes: Aligned,
     },
     /// The first `len` bytes of a received body.
     Large {
@@ -75,8 +80,8 @@ impl Bytes {
                 len,
             };
         }
-        let mut bytes = [0; SMALL];
-        bytes[..len].copy_from_slice(&body.bytes()[..len]);
+        let mut bytes = Aligned([0; SMALL]);
+        bytes.0[..len].copy_from_slice(&body.bytes()[..len]);
         Self::Small {
             len: len as u8,
             bytes,
@@ -85,7 +90,7 @@ impl Bytes {
 
     pub(crate) fn as_slice(&self) -> &[u8] {
         match self {
-            Self::Small { len, bytes } => &bytes[..usize::from(*len)],
+            Self::Small { len, bytes } => &bytes.0[..usize::from(*len)],
             Self::Large { body, len } => &body.bytes()[..*len],
         }
     }

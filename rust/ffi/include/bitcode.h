@@ -164,7 +164,7 @@ typedef struct {
  */
 typedef struct {
     /*
-     From the start of bc_call to the reply.
+     From the start of bc_call to the reply; 0 for a warm call, which reads no clock.
      */
     uint64_t total_ns;
     /*
@@ -252,7 +252,9 @@ void bc_error_free(bc_error *error);
 int32_t bc_client_new(const char *transport, bc_client **out, bc_error **err);
 
 /*
- Frees a client; NULL is ignored. Sessions and calls that are still held stay usable until they are freed.
+ Ends a client for good and frees it; NULL is ignored. Its sessions are closed, which fails their pending calls; handles of
+ sessions, codes and calls stay valid until they are freed. Call it before the process exits: afterwards no thread of
+ this library is left.
 
  # Safety
  `client` is NULL or a client that was not freed; it must not be used afterwards.
@@ -286,7 +288,7 @@ int32_t bc_connect(bc_client *client,
 
 /*
  What the node said of itself, as a JSON object: address, pid, hostname, arch, cpu, features, llvm, version, transport,
- session, origin, max_frame, abis. Lives as long as the session.
+ session, origin, max_frame, abis. Lives as long as the session. NULL if `session` is.
 
  # Safety
  `session` is NULL or a session that was not freed.
@@ -397,7 +399,7 @@ int32_t bc_call(bc_session *session,
                 bc_pending **pending);
 
 /*
- State of the call: BC_VALUE, BC_PENDING, BC_THROW or BC_ERROR.
+ State of the call: BC_VALUE, BC_PENDING, BC_THROW or BC_ERROR; BC_E_BAD_ARGUMENT for NULL.
 
  # Safety
  `call` is NULL or a call that was not freed.
@@ -406,6 +408,7 @@ int32_t bc_call_state(const bc_pending *call);
 
 /*
  The result (BC_VALUE) or the exception's graph (BC_THROW); it lives as long as the call and starts at a 64-byte boundary.
+ BC_E_BAD_ARGUMENT in any other state.
 
  # Safety
  `call` is NULL or a call that was not freed; `ptr` and `len` are writable.
@@ -447,7 +450,7 @@ int32_t bc_call_wait(bc_pending *call,
                      uint64_t timeout_ns);
 
 /*
- Where the time of a finished call went.
+ Where the time of a finished call went. BC_E_BAD_ARGUMENT while it is pending.
 
  # Safety
  `call` is NULL or a call that was not freed; `out` is writable.

@@ -93,7 +93,6 @@ pub struct Wishes {
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
-
 pub enum LogFormat {
     /// For people.
     #[default]

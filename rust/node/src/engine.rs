@@ -15,6 +15,8 @@ mod leader;
 mod reply;
 mod roster;
 mod sessions;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::sync::Arc;

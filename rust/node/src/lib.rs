@@ -17,6 +17,8 @@ mod key;
 mod loader;
 mod message;
 mod pool;
+mod run;
+mod supervisor;
 
 pub use config::{Config, ConfigError, DEFAULT_LISTEN, LogFormat, Wishes};
 pub use counters::{Counter, Counters};
@@ -25,3 +27,5 @@ pub use key::{Key, KeyError, MIN_KEY};
 pub use loader::{LoadError, Loader, Program, Ran};
 pub use message::{FromEngine, ToEngine};
 pub use pool::{Pool, PoolSettings};
+pub use run::{About, StartError, run_with};
+pub use supervisor::{Happening, Supervisor};

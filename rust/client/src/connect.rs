@@ -1,0 +1,145 @@
+//! Connecting: the control channel's handshake, and the thread that notices the node's end.
+//!
+//! The control channel stays open as long as the session does. Its end is the quickest sign that a process died: the
+//! kernel closes it, whatever happened to the process.
+
+use std::net::ToSocketAddrs;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use bitcode_transport::Fabric;
+use bitcode_transport::control::{self, ControlError, EndReason};
+use bitcode_wire::handshake::{Hello, Role};
+
+use crate::ClientError;
+use crate::client::Client;
+use crate::core::Core;
+use crate::session::{Session, SessionCore, Terms};
+
+/// What may stand before an address.
+const SCHEME: &str = "bitcode://";
+
+impl<F: Fabric> Client<F> {
+    /// Connects to the node at `address` (`host:port`, with or without `bitcode://` in front).
+    ///
+    /// # Errors
+    /// Why it did not work, and what to do about it.
+    pub fn connect(
+        &self,
+        address: &str,
+        key: Option<&[u8]>,
+        timeout: Duration,
+    ) -> Result<Session<F>, ClientError> {
+        let address = address.strip_prefix(SCHEME).unwrap_or(address);
+        let address = address.strip_suffix('/').unwrap_or(address);
+        if key.is_none() {
+            check_loopback(address)?;
+        }
+        let hello = Hello {
+            version: env!("CARGO_PKG_VERSION").into(),
+            role: Role::Origin,
+            pid: std::process::id(),
+            hostname: hostname(),
+            arch: std::env::consts::ARCH.into(),
+            worker_address: self.fabric().local_address(),
+            transport: self.fabric().describe(),
+            epoch: 1,
+        };
+        let connected = control::connect(address, key, &hello, timeout)
+            .map_err(|error| explain(address, &error))?;
+        let mut channel = connected.channel;
+        let closer = channel.closer();
+        let session = self.open(Terms {
+            keys: connected.keys,
+            welcome: connected.welcome,
+            address: address.to_owned(),
+            hang_up: Some(Box::new(move || closer.close())),
+        })?;
+        let (core, watched) = session.watched();
+        let spawned = std::thread::Builder::new()
+            .name("bitcode-liveness".into())
+            .stack_size(256 << 10)
+            .spawn(move || ended(&core, &watched, &channel.wait_for_end()));
+        match spawned {
+            Ok(_) => Ok(session),
+            Err(error) => Err(ClientError::Internal(format!(
+                "no thread for a session: {error}"
+            ))),
+        }
+    }
+}
+
+/// The control channel has ended.
+fn ended<F: Fabric>(core: &Weak<Core<F>>, session: &Arc<SessionCore>, reason: &EndReason) {
+    let Some(core) = core.upgrade() else { return };
+    if *reason == EndReason::ClosedHere {
+        return;
+    }
+    // What the node sent before its end counts: an answer may have overtaken nothing but not been looked at yet.
+    while core.poll() > 0 {}
+    let sentence = match reason {
+        EndReason::PeerClosed => format!("{} closed the session: it was stopped", session.name),
+        other => format!("{} died: {other}", session.name),
+    };
+    core.fail_session(session, ClientError::PeerDied(sentence));
+}
+
+/// Without a key nobody proves who they are, so only this machine is trusted.
+fn check_loopback(address: &str) -> Result<(), ClientError> {
+    let found = address.to_socket_addrs().map_err(|error| {
+        ClientError::ConnectRefused(format!(
+            "cannot connect to {address}: {error}; an address is HOST:PORT"
+        ))
+    })?;
+    for candidate in found {
+        if !candidate.ip().is_loopback() {
+            return Err(ClientError::KeyRequired(format!(
+                "{address} is another machine, and without a key neither side knows whom it talks to: \
+                 pass the key that the node was started with"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// An error of the handshake in the client's words.
+fn explain(address: &str, error: &ControlError) -> ClientError {
+    let text = format!("cannot connect to {address}: {error}");
+    match error {
+        ControlError::Unreachable { .. } | ControlError::Closed { .. } => {
+            ClientError::ConnectRefused(text)
+        }
+        ControlError::WrongKey | ControlError::Forged => ClientError::AuthFailed(text),
+        ControlError::KeyRequired | ControlError::KeyUnexpected => ClientError::KeyRequired(text),
+        ControlError::Version(_) => ClientError::VersionMismatch(text),
+        ControlError::Timeout { .. } => ClientError::Timeout(text),
+        ControlError::Refused(refusal) => ClientError::Remote {
+            code: refusal.code,
+            message: format!("{address} refused the session: {}", refusal.message),
+        },
+        ControlError::TooLarge(_) => ClientError::BadArgument(text),
+        ControlError::Cipher { .. } => ClientError::Internal(text),
+        _ => ClientError::Transport(text),
+    }
+}
+
+/// The host's name, for the node's log.
+fn hostname() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .map_or_else(|_| "unknown".into(), |name| name.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_key_only_this_machine_is_trusted() {
+        assert!(check_loopback("127.0.0.1:1").is_ok());
+        assert!(check_loopback("[::1]:1").is_ok());
+        let refused = check_loopback("192.0.2.1:1").unwrap_err();
+        assert!(matches!(refused, ClientError::KeyRequired(_)));
+        let nonsense = check_loopback("nonsense").unwrap_err();
+        assert!(matches!(nonsense, ClientError::ConnectRefused(_)));
+    }
+}

@@ -1,0 +1,392 @@
+//! `bc_call`: one call, from its arguments to its result.
+
+use std::ffi::{CString, c_char, c_void};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use bitcode_client::{Call, CallOptions, CallState, ClientError, Outcome, Payload};
+use bitcode_transport::Segment;
+
+use crate::client::TheFabric;
+use crate::error::c_string;
+use crate::handle::{Handle, PANICKED, REFUSED, borrow, guarded, take};
+use crate::{BC_E_BUSY, BC_ERROR, BC_NO_RESULT, BC_OK, BC_VALUE, BcCode, BcSession};
+
+/// A piece of memory that belongs to the caller.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct BcSegment {
+    /// First byte; may be NULL if `len` is 0.
+    pub base: *const c_void,
+    /// Number of bytes.
+    pub len: usize,
+}
+
+/// A call that did not end inside `bc_call`, or ended with more than a small value.
+pub struct BcPending {
+    magic: u64,
+    call: Result<Call<TheFabric>, ClientError>,
+    message: OnceLock<CString>,
+}
+
+// SAFETY: `magic` is the u64 at that offset.
+unsafe impl Handle for BcPending {
+    const OFFSET: usize = std::mem::offset_of!(BcPending, magic);
+    const MAGIC: u64 = u64::from_le_bytes(*b"bc_pendn");
+}
+
+impl BcPending {
+    fn new(call: Result<Call<TheFabric>, ClientError>) -> Self {
+        Self {
+            magic: Self::MAGIC,
+            call,
+            message: OnceLock::new(),
+        }
+    }
+
+    fn state(&self) -> i32 {
+        match &self.call {
+            Ok(call) => call.state() as i32,
+            Err(_) => BC_ERROR,
+        }
+    }
+
+    fn error(&self) -> Option<&ClientError> {
+        match &self.call {
+            Err(error) => Some(error),
+            Ok(call) => match call.outcome() {
+                Some(Outcome::Error(error)) => Some(error),
+                _ => None,
+            },
+        }
+    }
+}
+
+const _: () = assert!(CallState::Value as i32 == BC_VALUE);
+const _: () = assert!(CallState::Pending as i32 == crate::BC_PENDING);
+const _: () = assert!(CallState::Throw as i32 == crate::BC_THROW);
+const _: () = assert!(CallState::Error as i32 == BC_ERROR);
+
+/// Where the time of a call went, in nanoseconds. What the node reports is 0 unless the call made it compile.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub struct BcTimings {
+    /// From the start of bc_call to the reply; 0 for a warm call, which reads no clock.
+    pub total_ns: u64,
+    /// On the node: from arrival to the start of compilation.
+    pub queue_ns: u64,
+    /// On the node: hash check and decoding of the archive.
+    pub decode_ns: u64,
+    /// On the node: parsing and verifying bitcode.
+    pub parse_ns: u64,
+    /// On the node: linking with the runtime and resolving symbols.
+    pub link_ns: u64,
+    /// On the node: optimisation.
+    pub optimise_ns: u64,
+    /// On the node: machine code.
+    pub emit_ns: u64,
+    /// On the node: the call itself.
+    pub run_ns: u64,
+    /// 1 if the call carried its archive.
+    pub archive_sent: u32,
+    /// How often the node asked for the code.
+    pub need_code: u32,
+}
+
+/// The most segments of one payload.
+const MAX_SEGMENTS: usize = 1 << 20;
+
+/// Calls `code` on the session's node. The payload is the concatenation of `n` segments, whose memory must stay as it is until
+/// the call's state is not BC_PENDING (the array `segs` itself may go at once).
+///
+/// For up to `spin_ns` the calling thread itself drives the transport and waits. Returns
+///  - BC_VALUE: the result is in `result` (at most `cap` bytes), its length in `*result_len`, and `*pending` is NULL;
+///  - BC_PENDING: not finished yet; `*pending` is an owned call;
+///  - BC_VALUE with `*pending` not NULL: finished, but the result is larger than `cap`; `*result_len` is its length;
+///  - BC_THROW, BC_ERROR: finished that way; `*pending` is an owned call;
+///  - negative: it could not be sent; `*pending` is an owned call in state BC_ERROR that says why, or NULL for
+///    BC_E_BAD_ARGUMENT.
+///
+/// `deadline_ms` (0: none) bounds the whole call: the node does not start it later, and it fails here with BC_E_TIMEOUT.
+/// `flags` is 0 or BC_NO_RESULT. `result` may be NULL if `cap` is 0.
+///
+/// # Safety
+/// `session` and `code` are handles that were not freed, of one client; `segs` holds `n` segments whose memory is readable until
+/// the call is finished; `result` has room for `cap` bytes; `result_len` and `pending` are writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bc_call(
+    session: *mut BcSession,
+    code: *mut BcCode,
+    segs: *const BcSegment,
+    n: usize,
+    flags: u32,
+    deadline_ms: u32,
+    spin_ns: u64,
+    result: *mut u8,
+    cap: usize,
+    result_len: *mut usize,
+    pending: *mut *mut BcPending,
+) -> i32 {
+    guarded(PANICKED, || {
+        if result_len.is_null() || pending.is_null() || (result.is_null() && cap > 0) {
+            return REFUSED;
+        }
+        // SAFETY: not null, and the caller vouches for it.
+        unsafe { pending.write(std::ptr::null_mut()) };
+        // SAFETY: as this function demands.
+        let session = unsafe { borrow(session) };
+        // SAFETY: as this function demands.
+        let code = unsafe { borrow(code) };
+        // SAFETY: as this function demands.
+        let payload = unsafe { payload(segs, n) };
+        let (Some(session), Some(code), Some(payload)) = (session, code, payload) else {
+            return REFUSED;
+        };
+        if flags & !BC_NO_RESULT != 0 {
+            return REFUSED;
+        }
+        let deadline = (deadline_ms > 0).then(|| Duration::from_millis(u64::from(deadline_ms)));
+        let options = CallOptions::default()
+            .no_result(flags & BC_NO_RESULT != 0)
+            .deadline(deadline);
+        let mut len = 0;
+        let accept = |bytes: &[u8]| {
+            len = bytes.len();
+            let fits = len <= cap;
+            if fits && len > 0 {
+                // SAFETY: `result` has room for `cap` bytes, and is nobody else's for now.
+                unsafe { result.copy_from_nonoverlapping(bytes.as_ptr(), len) };
+            }
+            fits
+        };
+        let spin = Duration::from_nanos(spin_ns);
+        let called = session
+            .session
+            .call_and_spin(&code.code, payload, &options, spin, accept);
+        // SAFETY: not null, and the caller vouches for it.
+        unsafe { result_len.write(len) };
+        let (status, call) = match called {
+            Ok(None) => return BC_VALUE,
+            Ok(Some(call)) => (call.state() as i32, Ok(call)),
+            Err(error) => (error.code(), Err(error)),
+        };
+        // SAFETY: not null, and the caller vouches for it.
+        unsafe { pending.write(BcPending::new(call).into_raw()) };
+        status
+    })
+}
+
+/// The segments of a payload; `None` if they cannot be.
+///
+/// # Safety
+/// `segs` is null or holds `n` segments, whose memory stays as it is until the call is finished.
+unsafe fn payload(segs: *const BcSegment, n: usize) -> Option<Payload> {
+    if n == 0 {
+        return Some(Payload::new());
+    }
+    if segs.is_null() || !segs.is_aligned() || n > MAX_SEGMENTS {
+        return None;
+    }
+    // SAFETY: not null, aligned, of a possible length, and the caller vouches for the rest.
+    let segs = unsafe { std::slice::from_raw_parts(segs, n) };
+    segs.iter()
+        .map(|seg| {
+            let possible = seg.len <= isize::MAX as usize && (!seg.base.is_null() || seg.len == 0);
+            // SAFETY: the caller keeps the memory until the call is finished, and a call is not finished, and not freed,
+            // before the transport has let go of its segments.
+            possible.then(|| unsafe { Segment::lasting(seg.base.cast(), seg.len) })
+        })
+        .collect()
+}
+
+/// State of the call: BC_VALUE, BC_PENDING, BC_THROW or BC_ERROR; BC_E_BAD_ARGUMENT for NULL.
+///
+/// # Safety
+/// `call` is NULL or a call that was not freed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bc_call_state(call: *const BcPending) -> i32 {
+    // SAFETY: as this function demands.
+    let call = unsafe { borrow(call) };
+    guarded(PANICKED, || call.map_or(REFUSED, BcPending::state))
+}
+
+/// The result (BC_VALUE) or the exception's graph (BC_THROW); it lives as long as the call and starts at a 64-byte boundary.
+/// BC_E_BAD_ARGUMENT in any other state.
+///
+/// # Safety
+/// `call` is NULL or a call that was not freed; `ptr` and `len` are writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bc_call_result(
+    call: *const BcPending,
+    ptr: *mut *const u8,
+    len: *mut usize,
+) -> i32 {
+    guarded(PANICKED, || {
+        // SAFETY: as this function demands.
+        let call = unsafe { borrow(call) };
+        if ptr.is_null() || len.is_null() {
+            return REFUSED;
+        }
+        let outcome = call.and_then(|call| call.call.as_ref().ok()?.outcome());
+        let Some(Outcome::Value(bytes) | Outcome::Throw(bytes)) = outcome else {
+            return REFUSED;
+        };
+        // SAFETY: not null, and the caller vouches for it.
+        unsafe { ptr.write(bytes.as_ptr()) };
+        // SAFETY: not null, and the caller vouches for it.
+        unsafe { len.write(bytes.len()) };
+        BC_OK
+    })
+}
+
+/// Message of a call in state BC_ERROR, in UTF-8, living as long as the call; NULL in any other state. `*code` (unless
+/// `code` is NULL) becomes negative (BC_E_…) for a failure on this side, positive for an error code of the node (docs/WIRE.md).
+///
+/// # Safety
+/// `call` is NULL or a call that was not freed; `code` is NULL or writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bc_call_error(call: *const BcPending, code: *mut i32) -> *const c_char {
+    guarded(std::ptr::null(), || {
+        // SAFETY: as this function demands.
+        let call = unsafe { borrow(call) };
+        let Some((call, error)) = call.and_then(|call| Some((call, call.error()?))) else {
+            return std::ptr::null();
+        };
+        if !code.is_null() {
+            let number = match error {
+                ClientError::Remote { code, .. } => i32::try_from(code.0).unwrap_or(i32::MAX),
+                ours => ours.code(),
+            };
+            // SAFETY: not null, and the caller vouches for it.
+            unsafe { code.write(number) };
+        }
+        call.message
+            .get_or_init(|| c_string(&error.to_string()))
+            .as_ptr()
+    })
+}
+
+/// A pointer of the caller's that its callback gets back.
+struct Argument(*mut c_void);
+
+// SAFETY: never looked at here; the caller vouches that the callback may be called with it from any thread.
+unsafe impl Send for Argument {}
+
+impl Argument {
+    fn get(&self) -> *mut c_void {
+        self.0
+    }
+}
+
+/// Has `callback(arg)` called exactly once when the call is finished, from any thread, at once if it already is. One callback per
+/// call. It should only wake somebody: of this library it may use bc_call_state alone. After bc_call_free has returned BC_OK it
+/// is not running and will not run.
+///
+/// # Safety
+/// `call` is NULL or a call that was not freed; `callback` may be called with `arg` from any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bc_call_notify(
+    call: *mut BcPending,
+    callback: Option<unsafe extern "C" fn(arg: *mut c_void)>,
+    arg: *mut c_void,
+) -> i32 {
+    guarded(PANICKED, || {
+        // SAFETY: as this function demands.
+        let (Some(call), Some(callback)) = (unsafe { borrow(call) }, callback) else {
+            return REFUSED;
+        };
+        let arg = Argument(arg);
+        // SAFETY: the caller vouches for the callback and its argument.
+        let notify = move || unsafe { callback(arg.get()) };
+        match &call.call {
+            Ok(call) => match call.notify(Box::new(notify)) {
+                Ok(()) => BC_OK,
+                Err(error) => error.code(),
+            },
+            Err(_) => {
+                notify();
+                BC_OK
+            }
+        }
+    })
+}
+
+/// Waits until the call is finished or `timeout_ns` have passed (UINT64_MAX: for ever): drives the transport for a moment, then
+/// sleeps. Returns the state.
+///
+/// # Safety
+/// `call` is NULL or a call that was not freed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bc_call_wait(call: *mut BcPending, timeout_ns: u64) -> i32 {
+    guarded(PANICKED, || {
+        // SAFETY: as this function demands.
+        let Some(call) = (unsafe { borrow(call) }) else {
+            return REFUSED;
+        };
+        let timeout = (timeout_ns != u64::MAX).then(|| Duration::from_nanos(timeout_ns));
+        match &call.call {
+            Ok(call) => call.wait(timeout) as i32,
+            Err(_) => BC_ERROR,
+        }
+    })
+}
+
+/// Where the time of a finished call went. BC_E_BAD_ARGUMENT while it is pending.
+///
+/// # Safety
+/// `call` is NULL or a call that was not freed; `out` is writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bc_call_timings(call: *const BcPending, out: *mut BcTimings) -> i32 {
+    guarded(PANICKED, || {
+        // SAFETY: as this function demands.
+        let call = unsafe { borrow(call) };
+        let timings = call.and_then(|call| call.call.as_ref().ok()?.timings());
+        let (Some(timings), false) = (timings, out.is_null()) else {
+            return REFUSED;
+        };
+        let node = timings.node.unwrap_or_default();
+        let ns = |us: u32| u64::from(us) * 1000;
+        let told = BcTimings {
+            total_ns: timings.total.map_or(0, |total| total.as_nanos() as u64),
+            queue_ns: ns(node.queue),
+            decode_ns: ns(node.decode),
+            parse_ns: ns(node.parse),
+            link_ns: ns(node.link),
+            optimise_ns: ns(node.optimise),
+            emit_ns: ns(node.emit),
+            run_ns: ns(node.run),
+            archive_sent: u32::from(timings.archive_sent),
+            need_code: timings.need_code,
+        };
+        // SAFETY: not null, and the caller vouches for it.
+        unsafe { out.write(told) };
+        BC_OK
+    })
+}
+
+/// Frees a call; NULL is ignored. A pending call is abandoned: its answer will be dropped. Returns BC_OK, or BC_E_BUSY, and then
+/// nothing was freed, while the transport still reads the caller's memory.
+///
+/// # Safety
+/// `call` is NULL or a call that was not freed; after BC_OK it must not be used.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bc_call_free(call: *mut BcPending) -> i32 {
+    guarded(PANICKED, || {
+        if call.is_null() {
+            return BC_OK;
+        }
+        // SAFETY: as this function demands.
+        let Some(mut owned) = (unsafe { take(call) }) else {
+            return REFUSED;
+        };
+        if let Ok(live) = &mut owned.call
+            && !live.try_free()
+        {
+            owned.magic = BcPending::MAGIC;
+            let same = Box::into_raw(owned);
+            debug_assert_eq!(same, call);
+            return BC_E_BUSY;
+        }
+        BC_OK
+    })
+}

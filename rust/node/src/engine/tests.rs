@@ -1,0 +1,7 @@
+//! The protocol, both sides of it, on the in-memory fabric: no threads, no UCX, no LLVM. Time stands still unless a test
+//! moves it.
+
+mod calls;
+mod code;
+mod hostile;
+mod world;

@@ -1,0 +1,265 @@
+//! A world in one process: a node's engine, clients, and programs that are a word in a manifest.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, channel};
+
+use bitcode_client::{Call, CallOptions, CallState, Client, ClientError, Code, Outcome, Payload};
+use bitcode_client::{Session, Terms};
+use bitcode_transport::{Fabric, MemoryFabric, MemoryHub, Segment};
+use bitcode_wire::archive::{Archive, Image, ImageKind};
+use bitcode_wire::error::ErrorCode;
+use bitcode_wire::frame::{SessionKeys, StageTimings};
+use bitcode_wire::handshake::Welcome;
+use bitcode_wire::manifest::Manifest;
+
+use super::super::{Beat, Leader};
+use crate::loader::{LoadError, Loader, Program, Ran};
+use crate::message::FromEngine;
+use crate::{Engine, EngineSettings, Opening};
+
+/// A loader whose programs do what their name says.
+#[derive(Default)]
+pub(crate) struct Words {
+    /// Programs that exist.
+    pub(crate) alive: Arc<AtomicUsize>,
+}
+
+/// A program that is a word.
+pub(crate) struct Word {
+    word: String,
+    alive: Arc<AtomicUsize>,
+}
+
+impl Drop for Word {
+    fn drop(&mut self) {
+        self.alive.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Loader for Words {
+    type Program = Word;
+
+    fn load(&self, archive: &Archive<'_>) -> Result<Word, LoadError> {
+        let word = archive.manifest.name;
+        match word {
+            "unresolved" => Err(LoadError {
+                code: ErrorCode::UNRESOLVED_SYMBOL,
+                message: "no symbol jl_nothing_like_it".into(),
+            }),
+            "panics while loading" => panic!("as told"),
+            _ => {
+                self.alive.fetch_add(1, Ordering::SeqCst);
+                Ok(Word {
+                    word: word.into(),
+                    alive: Arc::clone(&self.alive),
+                })
+            }
+        }
+    }
+}
+
+impl Program for Word {
+    type Output = Vec<u8>;
+
+    fn run(&self, payload: &[u8], output: &mut Vec<u8>) -> Ran {
+        assert_eq!(payload.as_ptr().align_offset(64), 0);
+        output.clear();
+        match self.word.as_str() {
+            "throw" => {
+                output.extend_from_slice(b"thrown");
+                Ran::Thrown
+            }
+            "fault" => Ran::Fault { signal: 11 },
+            "out of memory" => Ran::OutOfMemory,
+            "panic" => panic!("as told"),
+            "zeros" => {
+                let len = payload
+                    .first_chunk()
+                    .map_or(0, |len| u64::from_le_bytes(*len));
+                output.resize(len as usize, 0);
+                Ran::Value
+            }
+            _ => {
+                output.extend(payload.iter().rev());
+                Ran::Value
+            }
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        1000
+    }
+
+    fn stages(&self) -> StageTimings {
+        StageTimings {
+            emit: 7,
+            ..StageTimings::default()
+        }
+    }
+}
+
+/// An archive whose program is `word`.
+pub(crate) fn archive(word: &str) -> Vec<u8> {
+    let archive = Archive {
+        manifest: Manifest {
+            abi: "julia-1.5-64le",
+            entry: "bitcode_entry",
+            name: word,
+            ..Manifest::default()
+        },
+        images: vec![Image {
+            kind: ImageKind::Bitcode,
+            triple: "x86_64-linux-gnu",
+            cpu: "",
+            features: "",
+            code: b"BC",
+        }],
+    };
+    archive.encode().unwrap().0
+}
+
+pub(crate) type TestEngine = Engine<MemoryFabric, Words>;
+
+/// A node and what connects to it.
+pub(crate) struct World {
+    pub(crate) hub: MemoryHub,
+    pub(crate) engine: TestEngine,
+    pub(crate) messages: Receiver<FromEngine>,
+    beat: Beat,
+}
+
+/// A client with one session to the world's node.
+pub(crate) struct Origin {
+    pub(crate) client: Client<MemoryFabric>,
+    pub(crate) session: Session<MemoryFabric>,
+    pub(crate) keys: SessionKeys,
+    pub(crate) id: u32,
+}
+
+impl World {
+    pub(crate) fn new(settings: EngineSettings) -> Self {
+        let hub = MemoryHub::new();
+        let (outbox, messages) = channel();
+        let engine = Engine::new(hub.fabric(), Words::default(), settings, outbox);
+        Self {
+            hub,
+            engine,
+            messages,
+            beat: Beat::default(),
+        }
+    }
+
+    /// A client that is connected, on a fabric of its own.
+    pub(crate) fn origin(&self, secret: &str) -> Origin {
+        let client = Client::without_helper(self.hub.fabric());
+        let keys = SessionKeys::derive(secret.as_bytes());
+        let opening = Opening {
+            keys: keys.clone(),
+            address: client.fabric().local_address(),
+            epoch: 3,
+            name: secret.into(),
+        };
+        let id = self.engine.open_session(opening).unwrap();
+        let session = client.open(self.terms(id, &keys)).unwrap();
+        Origin {
+            client,
+            session,
+            keys,
+            id,
+        }
+    }
+
+    pub(crate) fn terms(&self, session: u32, keys: &SessionKeys) -> Terms {
+        Terms {
+            keys: keys.clone(),
+            welcome: Welcome {
+                session,
+                origin: session,
+                worker_address: self.engine.fabric().local_address(),
+                max_frame: 1 << 20,
+                epoch: 3,
+                ..Welcome::default()
+            },
+            address: "memory".into(),
+            hang_up: None,
+        }
+    }
+
+    /// A leader, who remembers.
+    pub(crate) fn leader(&self) -> Leader<'_, MemoryFabric, Words> {
+        Leader::new(&self.engine, &self.beat)
+    }
+
+    /// Lets everything happen that can happen.
+    pub(crate) fn settle(&self, origins: &[&Origin]) {
+        let mut leader = self.leader();
+        self.settle_with(&mut leader, origins);
+    }
+
+    pub(crate) fn settle_with(
+        &self,
+        leader: &mut Leader<'_, MemoryFabric, Words>,
+        origins: &[&Origin],
+    ) {
+        loop {
+            let mut happened = self.engine.turn(leader);
+            happened += usize::from(self.engine.work_once());
+            for origin in origins {
+                happened += origin.client.poll();
+            }
+            if happened == 0 {
+                return;
+            }
+        }
+    }
+}
+
+impl Origin {
+    pub(crate) fn code(&self, word: &str) -> Code {
+        self.client.code(archive(word)).unwrap()
+    }
+
+    pub(crate) fn call(&self, code: &Code, payload: &[u8]) -> Call<MemoryFabric> {
+        self.call_with(code, payload, &CallOptions::default())
+            .unwrap()
+    }
+
+    pub(crate) fn call_with(
+        &self,
+        code: &Code,
+        payload: &[u8],
+        options: &CallOptions,
+    ) -> Result<Call<MemoryFabric>, ClientError> {
+        self.session.call(code, owned(payload), options)
+    }
+}
+
+pub(crate) fn owned(bytes: &[u8]) -> Payload {
+    Payload::from_iter([Segment::shared(Arc::new(bytes.to_vec()))])
+}
+
+/// The bytes that a call returned.
+pub(crate) fn value(call: &Call<MemoryFabric>) -> Vec<u8> {
+    match call.outcome() {
+        Some(Outcome::Value(bytes)) => bytes.to_vec(),
+        other => panic!("{other:?} is no value"),
+    }
+}
+
+/// The error that a call ended with.
+pub(crate) fn error(call: &Call<MemoryFabric>) -> ClientError {
+    assert_eq!(call.state(), CallState::Error);
+    match call.outcome() {
+        Some(Outcome::Error(error)) => error.clone(),
+        other => panic!("{other:?} is no error"),
+    }
+}
+
+/// The node's error code that a call ended with.
+pub(crate) fn remote_code(call: &Call<MemoryFabric>) -> ErrorCode {
+    match error(call) {
+        ClientError::Remote { code, .. } => code,
+        other => panic!("{other:?} is not the node's"),
+    }
+}
