@@ -71,6 +71,9 @@ pub struct Output {
 
 // SAFETY: owns its memory.
 unsafe impl Send for Output {}
+// SAFETY: what others than this room can do through `&Output` only reads; the cells change through `&mut Output`, or while
+// a call runs, which holds one. So a finished result can be lent to whoever sends it.
+unsafe impl Sync for Output {}
 
 impl Output {
     /// An empty output.
@@ -126,6 +129,12 @@ impl Output {
         // SAFETY: room for them was just made.
         unsafe { memory.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
         true
+    }
+}
+
+impl AsRef<[u8]> for Output {
+    fn as_ref(&self) -> &[u8] {
+        self.bytes()
     }
 }
 
