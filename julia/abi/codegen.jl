@@ -73,6 +73,10 @@ end
 # The address that this process calls for `name`, 0 if it has no such symbol.
 address_of(name::AbstractString) = UInt(ccall(:dlsym, Ptr{Cvoid}, (Ptr{Cvoid}, Cstring), C_NULL, name))
 
+# The machine code at `address`, as text.
+assembly_at(address::UInt) =
+    ccall(:jl_dump_fptr_asm, Ref{String}, (UInt64, Cint, Cstring, Cstring), address, 0, "att", "none")
+
 # Objects
 
 # The word before an object, without the collector's bits: the address of its type.

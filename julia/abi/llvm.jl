@@ -140,6 +140,8 @@ end
 @llvm GetNumArgOperands(call::ValueRef)::Cuint
 @llvm GetInstructionCallConv(call::ValueRef)::Cuint
 @llvm SetInstructionCallConv(call::ValueRef, convention::Cuint)::Cvoid
+@llvm GetCallSiteAttributeCount(call::ValueRef, index::Cuint)::Cuint
+@llvm GetCallSiteAttributes(call::ValueRef, index::Cuint, attributes::Ptr{AttributeRef})::Cvoid
 @llvm IsTailCall(call::ValueRef)::Cint
 @llvm InstructionGetDebugLoc(instruction::ValueRef)::Ptr{Cvoid}
 @llvm InstructionSetDebugLoc(instruction::ValueRef, location::Ptr{Cvoid})::Cvoid

@@ -27,6 +27,8 @@ include("references.jl")
 include("passes.jl")
 include("errorpaths.jl")
 include("method.jl")
+include("standins.jl")
+include("rounding.jl")
 include("diagnosis.jl")
 include("offences.jl")
 include("archive.jl")
@@ -126,6 +128,8 @@ end
 # What is done to every inferred body before it is emitted.
 function prepare!(narrowing::Narrowing, body::Body)
     defer_messages!(body)
+    stand_in!(narrowing, body)
+    keep_rounding!(body)
     resolve_calls!(narrowing, body)
 end
 
@@ -155,6 +159,7 @@ end
 
 function finish(work::Work, emitted::Emitted, world::UInt, clock, name::String, arguments::String, result::String)
     lower_jlcalls!(call -> true, work)
+    strip_bundles!(work.portable)
     forget_address_spaces!(work.portable)
     optimised, work.portable = work.portable, Portable(bitcode_of(work.portable.mod); lasting=true)
     close(optimised)

@@ -108,3 +108,24 @@ function or_null(work, value::LLVM.ValueRef)
     found = constant_object(work, value)
     return found !== nothing && something(found) === nothing ? LLVM.ConstNull(LLVM.TypeOf(value)) : value
 end
+
+# The code generator tells the collector with operand bundles which objects a C call needs; nodes have no collector that asks.
+function strip_bundles!(portable::Portable)
+    each_instruction(portable) do f, instruction
+        is_call_instruction(instruction) || return
+        n = Int(LLVM.GetNumArgOperands(instruction))
+        LLVM.GetNumOperands(instruction) > n + 1 || return
+        LLVM.PositionBuilderBefore(portable.builder, instruction)
+        arguments = LLVM.ValueRef[LLVM.GetOperand(instruction, i) for i in 0:n-1]
+        call = LLVM.BuildCall(portable.builder, LLVM.GetCalledValue(instruction), arguments, n, "")
+        LLVM.SetInstructionCallConv(call, LLVM.GetInstructionCallConv(instruction))
+        for index in (FUNCTION_ATTRIBUTES, Cuint(0), (Cuint(k) for k in 1:n)...)
+            count = LLVM.GetCallSiteAttributeCount(instruction, index)
+            attributes = Vector{LLVM.AttributeRef}(undef, count)
+            LLVM.GetCallSiteAttributes(instruction, index, attributes)
+            foreach(attribute -> LLVM.AddCallSiteAttribute(call, index, attribute), attributes)
+        end
+        LLVM.ReplaceAllUsesWith(instruction, call)
+        LLVM.InstructionEraseFromParent(instruction)
+    end
+end

@@ -57,10 +57,13 @@ function narrowed(narrowing::Narrowing, body::Body, call::Expr)
     return something(specialised(narrowing, method, types), target)
 end
 
-# The only method that a call can mean.
+# The method instance of the only method that a call can mean.
 function resolved(narrowing::Narrowing, body::Body, call::Expr)
     types = call_types(body, call)
-    Base.isdispatchtuple(types) || return nothing
+    return Base.isdispatchtuple(types) ? only_method(narrowing, types) : nothing
+end
+
+function only_method(narrowing::Narrowing, @nospecialize(types))
     matches = Base._methods_by_ftype(types, 1, narrowing.world)
     (matches === false || length(matches) != 1) && return nothing
     match, environment, method = matches[1]

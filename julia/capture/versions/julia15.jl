@@ -3,6 +3,7 @@
 #
 # The seam, which the file of every version range defines:
 #   statements   is_return, is_unreachable, goto_target, branch_target, handler_target, call_of, is_invoke, is_call, invoked, called
+#   C calls      is_foreign_call, foreign_operands, foreign_name
 #   bodies       Body, value_type, operand_type, constant
 #   emission     emit(instances, world, rewrite!) -> Emitted, infer!
 #   conventions  JLCALL, JLCALL_EXTRA (calling conventions), jlcall_arguments
@@ -30,6 +31,10 @@ function called(statement::Expr)
     first = statement.head === :invoke ? 2 : 1
     return statement.args[first], view(statement.args, first+1:length(statement.args))
 end
+
+# A `ccall`: its function, return type, argument types, …, the arguments, and then objects to keep alive.
+is_foreign_call(@nospecialize(statement)) = statement isa Expr && statement.head === :foreigncall
+foreign_operands(call::Expr) = view(call.args, 6:5+length(call.args[3]))
 
 # The inferred code of a method instance.
 struct Body
@@ -65,6 +70,17 @@ function constant(body::Body, @nospecialize(operand))
     end
     return Some(operand)
 end
+
+# The C function that a `ccall` names, "" if it names none.
+function foreign_name(body::Body, call::Expr)
+    named = call.args[1]
+    named isa Expr && named.head === :call && (named = named.args[2])
+    found = constant(body, named)
+    return found === nothing ? "" : name_in(something(found))
+end
+name_in(symbol::Union{Symbol,String}) = String(symbol)
+name_in(pair::Tuple) = isempty(pair) ? "" : name_in(pair[1])
+name_in(@nospecialize(other)) = ""
 
 function operand_type(body::Body, @nospecialize(operand))
     operand isa Core.SSAValue && return value_type(body, operand.id)

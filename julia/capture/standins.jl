@@ -1,0 +1,143 @@
+# Julia code in place of C functions of libraries that nodes need not have: the plain vector operations of BLAS, which `dot`, `norm` and
+# their like call for arrays of floats. A call of the C function becomes a call of the Julia function with the same arguments, pointers
+# and all, before the code is emitted; on the node it is compiled, and vectorised, like any other.
+
+# The vector `x` with the step `inc`, as BLAS means them: with a negative step it starts at the far end.
+struct Strided{T}
+    first::Ptr{T}
+    step::Int
+end
+@inline function strided(x::Ptr{T}, n::Int, inc::Int) where {T}
+    return Strided{T}(inc < 0 ? x - (n - 1) * inc * sizeof(T) : x, inc)
+end
+@inline Base.getindex(v::Strided, i::Int) = unsafe_load(v.first, 1 + (i - 1) * v.step)
+@inline Base.setindex!(v::Strided{T}, value, i::Int) where {T} = unsafe_store!(v.first, convert(T, value), 1 + (i - 1) * v.step)
+
+@inline load(n::Ptr{<:Integer}) = Int(unsafe_load(n))
+@inline load(n::Integer) = Int(n)
+
+const Count = Union{Ptr{Int32},Ptr{Int64},Int32,Int64}
+
+@inline function products(f, T, n::Int, x, dx::Int, y, dy::Int)
+    sum = zero(T)
+    if dx == 1 && dy == 1
+        @simd for i in 1:n
+            sum += f(unsafe_load(x, i), unsafe_load(y, i))
+        end
+    else
+        xs, ys = strided(x, n, dx), strided(y, n, dy)
+        for i in 1:n
+            sum += f(xs[i], ys[i])
+        end
+    end
+    return sum
+end
+
+blas_dot(n::Count, x::Ptr{T}, incx::Count, y::Ptr{T}, incy::Count) where {T} = products(*, T, load(n), x, load(incx), y, load(incy))
+function blas_dotu_sub(n::Count, x, incx::Count, y, incy::Count, out::Ptr{T}) where {T<:Complex}
+    unsafe_store!(out, products(*, T, load(n), Ptr{T}(x), load(incx), Ptr{T}(y), load(incy)))
+    return nothing
+end
+function blas_dotc_sub(n::Count, x, incx::Count, y, incy::Count, out::Ptr{T}) where {T<:Complex}
+    unsafe_store!(out, products((a, b) -> conj(a) * b, T, load(n), Ptr{T}(x), load(incx), Ptr{T}(y), load(incy)))
+    return nothing
+end
+
+# Sums of squares are kept in twice the precision, so that the result is the one of exact arithmetic, rounded once.
+function blas_nrm2(n::Count, x::Ptr{T}, incx::Count) where {T}
+    count, v = load(n), strided(x, load(n), load(incx))
+    largest = zero(real(T))
+    for i in 1:count
+        largest = max(largest, biggest(v[i]))
+    end
+    (iszero(largest) || !isfinite(largest)) && return not_finite(largest, count, v)
+    scale = 2.0^exponent(Float64(largest))
+    high, low = 0.0, 0.0
+    for i in 1:count
+        high, low = add_square(high, low, Float64(real(v[i])) / scale)
+        T <: Complex && ((high, low) = add_square(high, low, Float64(imag(v[i])) / scale))
+    end
+    return convert(real(T), scale * sqrt(high + low))
+end
+
+@inline biggest(value::Real) = abs(value)
+@inline biggest(value::Complex) = max(abs(real(value)), abs(imag(value)))
+
+function not_finite(largest::R, count::Int, v) where {R}
+    for i in 1:count
+        isnan(v[i]) && return R(NaN)
+    end
+    return largest
+end
+
+@inline function add_square(high::Float64, low::Float64, value::Float64)
+    square = value * value
+    error = fma(value, value, -square)
+    sum = high + square
+    back = sum - high
+    lost = (high - (sum - back)) + (square - back)
+    return sum, low + (lost + error)
+end
+
+function blas_asum(n::Count, x::Ptr{T}, incx::Count) where {T}
+    v, sum = strided(x, load(n), load(incx)), zero(real(T))
+    for i in 1:load(n)
+        sum += abs(real(v[i])) + abs(imag(v[i]))
+    end
+    return sum
+end
+
+function blas_axpy(n::Count, a::Ptr{T}, x::Ptr{T}, incx::Count, y::Ptr{T}, incy::Count) where {T}
+    count, factor = load(n), unsafe_load(a)
+    xs, ys = strided(x, count, load(incx)), strided(y, count, load(incy))
+    for i in 1:count
+        ys[i] = muladd(factor, xs[i], ys[i])
+    end
+    return nothing
+end
+
+function blas_scal(n::Count, a::Ptr{T}, x::Ptr{T}, incx::Count) where {T}
+    count, factor = load(n), unsafe_load(a)
+    xs = strided(x, count, load(incx))
+    for i in 1:count
+        xs[i] = factor * xs[i]
+    end
+    return nothing
+end
+
+function blas_amax(n::Count, x::Ptr{T}, incx::Count) where {T}
+    v, best, at = strided(x, load(n), load(incx)), -one(real(T)), 0
+    for i in 1:load(n)
+        size = abs(real(v[i])) + abs(imag(v[i]))
+        size > best && ((best, at) = (size, i))
+    end
+    return at
+end
+
+# By BLAS's own names, without what builds with other sizes of integers append to them.
+const STAND_INS = Dict{String,Any}(
+    "ddot" => blas_dot, "sdot" => blas_dot, "cblas_zdotu_sub" => blas_dotu_sub, "cblas_cdotu_sub" => blas_dotu_sub,
+    "cblas_zdotc_sub" => blas_dotc_sub, "cblas_cdotc_sub" => blas_dotc_sub,
+    "dnrm2" => blas_nrm2, "snrm2" => blas_nrm2, "dznrm2" => blas_nrm2, "scnrm2" => blas_nrm2,
+    "dasum" => blas_asum, "sasum" => blas_asum, "dzasum" => blas_asum, "scasum" => blas_asum,
+    "daxpy" => blas_axpy, "saxpy" => blas_axpy, "zaxpy" => blas_axpy, "caxpy" => blas_axpy,
+    "dscal" => blas_scal, "sscal" => blas_scal, "zscal" => blas_scal, "cscal" => blas_scal,
+    "idamax" => blas_amax, "isamax" => blas_amax, "izamax" => blas_amax, "icamax" => blas_amax)
+
+plain_blas_name(symbol::AbstractString) = replace(symbol, r"_?(64)?_?$" => "")
+
+# Calls of those C functions in `body` become calls of their stand-ins.
+function stand_in!(narrowing::Narrowing, body::Body)
+    for i in eachindex(body.source.code)
+        call = call_of(body.source.code[i])
+        is_foreign_call(call) || continue
+        f = get(STAND_INS, plain_blas_name(foreign_name(body, call)), nothing)
+        f === nothing && continue
+        operands = foreign_operands(call)
+        types = Tuple{typeof(f),(operand_type(body, operand) for operand in operands)...}
+        target = only_method(narrowing, types)
+        target === nothing && continue
+        infer!(target, narrowing.world)
+        replace_call!(body, i, Expr(:invoke, target, f, operands...))
+    end
+end
