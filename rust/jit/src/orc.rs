@@ -46,6 +46,8 @@ unsafe impl Send for Orc {}
 unsafe impl Sync for Orc {}
 // SAFETY: as above.
 unsafe impl Send for Dylib {}
+// SAFETY: as above; compiled code is shared by all threads that run it.
+unsafe impl Sync for Dylib {}
 
 impl Orc {
     /// A linker for code of `machine`.
