@@ -98,7 +98,8 @@ const FUNCTIONS: &[&str] = &[
     "ucp_(put|get)_nbx",
     "ucp_request_(check_status|cancel|free)",
     "ucs_status_string",
-    "ucs_debug_disable_signals",
+    "ucs_log_(push|pop)_handler",
+    "vsnprintf",
 ];
 
 const TYPES: &[&str] = &[
@@ -109,6 +110,15 @@ const TYPES: &[&str] = &[
     "ucp_dt_iov_t",
     "ucp_err_handl.*",
     "ucs_thread_mode_t",
+    "ucs_log_(level|func|func_rc)_t",
+    // The enums whose enumerators are field masks and flags.
+    "ucp_.*_field(_t)?",
+    "ucp_.*_flags(_t)?",
+    "ucp_(op|am_recv|worker|am_send)_attr_.*",
+    "ucp_op_attr_t",
+    "ucp_am_recv_attr_t",
+    "ucp_send_am_flags",
+    "ucp_ep_close_flags_t",
 ];
 
 const CONSTANTS: &[&str] = &[
@@ -120,6 +130,7 @@ const CONSTANTS: &[&str] = &[
     "UCS_THREAD_MODE_.*",
     "UCS_(OK|INPROGRESS|ERR_.*)",
     "UCS_MEMORY_TYPE_.*",
+    "UCS_LOG_(LEVEL|FUNC_RC)_.*",
 ];
 
 fn declarations(include_dirs: &[PathBuf]) -> Result<bindgen::Bindings, Box<dyn Error>> {

@@ -91,13 +91,44 @@ impl Body {
     }
 
     /// Puts a copy of `bytes` into an empty body that has no block; at most [`INLINE`] of them.
+    #[inline]
     pub(crate) fn fill_inline(&mut self, bytes: &[u8]) {
         debug_assert!(self.block.is_none());
         assert!(bytes.len() <= INLINE, "an inline body holds {INLINE} bytes");
+        self.len = bytes.len();
         let inline = self.inline.as_mut_ptr().cast::<u8>();
+        if let [a, b, c, d, e, f, g, h] = *bytes {
+            // One word is what most small calls carry, and a call of memcpy costs more than the copy.
+            // SAFETY: room for eight bytes.
+            unsafe { inline.cast::<[u8; 8]>().write([a, b, c, d, e, f, g, h]) };
+            return;
+        }
         // SAFETY: two different places with room for as many bytes, as was checked.
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), inline, bytes.len()) };
-        self.len = bytes.len();
+    }
+
+    /// Moves the contents into `to`, an empty body, and leaves this one empty. Cheaper than `std::mem::take`: of a
+    /// short body only a cache line or all of the inline bytes are copied, without a call.
+    #[inline]
+    pub(crate) fn move_to(&mut self, to: &mut Self) {
+        if self.block.is_some() {
+            *to = std::mem::take(self);
+            return;
+        }
+        to.len = self.len;
+        if self.len <= 64 {
+            let from = self.inline.as_ptr().cast::<MaybeUninit<[u8; 64]>>();
+            // SAFETY: the first half of one inline array to that of another.
+            unsafe {
+                to.inline
+                    .as_mut_ptr()
+                    .cast::<MaybeUninit<[u8; 64]>>()
+                    .copy_from_nonoverlapping(from, 1)
+            };
+        } else {
+            to.inline = self.inline;
+        }
+        self.len = 0;
     }
 }
 
@@ -129,10 +160,20 @@ impl fmt::Debug for Body {
     }
 }
 
-impl Drop for Body {
-    fn drop(&mut self) {
+impl Body {
+    #[cold]
+    fn give_back(&mut self) {
         if let (Some(block), Some(home)) = (self.block.take(), self.home.take()) {
             home.give_back(block);
+        }
+    }
+}
+
+impl Drop for Body {
+    #[inline]
+    fn drop(&mut self) {
+        if self.block.is_some() {
+            self.give_back();
         }
     }
 }

@@ -1,6 +1,9 @@
 //! The control channel over real TCP: who gets in, what everybody else is told, and how a session ends.
 
-#![allow(clippy::unwrap_used, reason = "a panic here is a failed test with its place")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a panic here is a failed test with its place"
+)]
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};

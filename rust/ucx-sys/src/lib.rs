@@ -25,6 +25,16 @@ pub use bindings::*;
 /// What the non-blocking calls return: null (done), a request (in progress), or a status in the shape of a pointer.
 pub type ucs_status_ptr_t = *mut core::ffi::c_void;
 
+#[cfg(target_arch = "x86_64")]
+#[expect(non_camel_case_types, reason = "the name is C's")]
+/// `va_list` as a function receives it: on x86-64 it is an array, and arrays arrive as pointers.
+pub type va_list_arg = *mut __va_list_tag;
+
+#[cfg(not(target_arch = "x86_64"))]
+#[expect(non_camel_case_types, reason = "the name is C's")]
+/// `va_list` as a function receives it.
+pub type va_list_arg = va_list;
+
 /// `UCS_PTR_IS_ERR`: whether a returned pointer is an error status.
 pub fn ucs_ptr_is_err(pointer: ucs_status_ptr_t) -> bool {
     pointer.addr() >= UCS_ERR_LAST.0 as isize as usize

@@ -14,7 +14,7 @@ use ucx_sys as sys;
 use super::endpoint::{Endpoint, Started};
 use super::inbox::{self, Inbox};
 use super::lock::DriverLock;
-use super::message::{PART, WHOLE};
+use super::message::{PART, SMALL, WHOLE};
 use super::outbox::Outbox;
 use super::peers::Peers;
 use super::sleep::Sleep;
@@ -105,6 +105,8 @@ impl Driver {
         });
         let state = driver.state.get().cast::<c_void>();
         // SAFETY: the state stays where it is until after the worker is destroyed.
+        unsafe { driver.worker.handle(SMALL, inbox::on_small, state) }?;
+        // SAFETY: as above.
         unsafe { driver.worker.handle(WHOLE, inbox::on_whole, state) }?;
         // SAFETY: as above.
         unsafe { driver.worker.handle(PART, inbox::on_part, state) }?;

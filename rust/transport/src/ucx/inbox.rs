@@ -97,6 +97,18 @@ impl Inbox {
             .is_some_and(|part| self.partials.contains_key(&part.id))
     }
 
+    /// A frame is here: copies it out of UCX's buffer.
+    #[inline]
+    fn arrive(&mut self, header: &HeaderBytes, bytes: &[u8]) {
+        if bytes.len() <= INLINE {
+            self.frames.push(header, |body| body.fill_inline(bytes));
+        } else {
+            let mut block = self.pool.take(bytes.len());
+            block.copy_from_slice(bytes);
+            self.frames.push(header, |body| *body = block);
+        }
+    }
+
     /// Drops what a dead or removed peer has not finished.
     pub(crate) fn forget_sender(&mut self, sender: u64) {
         self.partials.retain(|id, partial| {
@@ -156,13 +168,13 @@ struct Arrived<'a> {
     rendezvous: bool,
 }
 
-impl Arrived<'_> {
+impl<'a> Arrived<'a> {
     /// The data of a message that is not a rendezvous.
-    fn bytes(&self) -> &[u8] {
+    fn bytes(&self) -> &'a [u8] {
         if self.len == 0 {
             return &[];
         }
-        // SAFETY: UCX's buffer of `len` bytes, valid during the handler.
+        // SAFETY: UCX's buffer of `len` bytes, valid during the handler, which `'a` stands for; not part of the state.
         unsafe { slice::from_raw_parts(self.data.cast::<u8>(), self.len) }
     }
 
@@ -241,7 +253,30 @@ unsafe fn arrived<'a>(
     }
 }
 
-/// A frame in one piece.
+/// A small frame: header and body in one.
+pub(crate) unsafe extern "C" fn on_small(
+    state: *mut c_void,
+    _header: *const c_void,
+    _header_len: usize,
+    data: *mut c_void,
+    len: usize,
+    param: *const sys::ucp_am_recv_param_t,
+) -> sys::ucs_status_t {
+    // SAFETY: UCX's arguments.
+    let mut arrived = unsafe { arrived(state, (std::ptr::null(), 0), (data, len), param) };
+    if arrived.rendezvous || len < HEADER_LEN || len - HEADER_LEN > arrived.state.inbox.max_body {
+        return arrived.drop_message("not a small frame");
+    }
+    // SAFETY: UCX's buffer of `len` bytes, valid during the handler; not part of the state.
+    let bytes = unsafe { slice::from_raw_parts(data.cast::<u8>(), len) };
+    let Some((header, bytes)) = bytes.split_first_chunk::<HEADER_LEN>() else {
+        return arrived.drop_message("not a small frame");
+    };
+    arrived.state.inbox.arrive(header, bytes);
+    sys::UCS_OK
+}
+
+/// A larger frame in one piece.
 pub(crate) unsafe extern "C" fn on_whole(
     state: *mut c_void,
     header: *const c_void,
@@ -252,31 +287,17 @@ pub(crate) unsafe extern "C" fn on_whole(
 ) -> sys::ucs_status_t {
     // SAFETY: UCX's arguments.
     let mut arrived = unsafe { arrived(state, (header, header_len), (data, len), param) };
-    let Ok(header) = <&HeaderBytes>::try_from(arrived.header) else {
+    let Ok(header) = HeaderBytes::try_from(arrived.header) else {
         return arrived.drop_message("not a frame");
     };
-    if arrived.len > arrived.state.inbox.max_body {
+    if len > arrived.state.inbox.max_body {
         return arrived.drop_message("body too long");
     }
     if arrived.rendezvous {
-        let (header, len) = (*header, arrived.len);
         return arrived.offer(header, len, None);
     }
-    // Written out for the sake of the warm path: no copy of the slice's owner, no second look at the length.
-    let bytes: &[u8] = if len == 0 {
-        &[]
-    } else {
-        // SAFETY: UCX's buffer of `len` bytes, valid during the handler; not part of the state.
-        unsafe { slice::from_raw_parts(data.cast::<u8>(), len) }
-    };
-    let inbox = &mut arrived.state.inbox;
-    if len <= INLINE {
-        inbox.frames.push(header, |body| body.fill_inline(bytes));
-    } else {
-        let mut block = inbox.pool.take(len);
-        block.copy_from_slice(bytes);
-        inbox.frames.push(header, |body| *body = block);
-    }
+    let bytes = arrived.bytes();
+    arrived.state.inbox.arrive(&header, bytes);
     sys::UCS_OK
 }
 

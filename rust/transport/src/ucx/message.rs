@@ -2,21 +2,31 @@
 //!
 //! | id | header argument | data |
 //! |---|---|---|
-//! | [`WHOLE`] | the frame's header, 64 bytes | the whole body |
+//! | [`SMALL`] | none | the frame's header, 64 bytes, and the whole body |
+//! | [`WHOLE`] | the frame's header | the whole body |
 //! | [`PART`] | the frame's header and 32 bytes: sender, message, body length, offset (u64, little endian) | the body's bytes from the offset |
 //!
-//! A body in one piece is sent whole, straight from its memory. One that is gathered from several large pieces is sent
-//! as parts, one per piece, because UCX's list datatype (`ucp_dt_iov`) makes it copy every byte; parts may arrive in
+//! A small body is gathered behind its header. Over shared memory that arrives in 0.36 µs and back where a header argument
+//! takes 0.39 (both read by the receiver; `examples/pingpong`), and copying a little is free. It always travels eagerly.
+//!
+//! A larger body in one piece is sent whole, straight from its memory. One that is gathered from several large pieces is
+//! sent as parts, one per piece, because UCX's list datatype (`ucp_dt_iov`) makes it copy every byte; parts may arrive in
 //! any order. The receiver puts them together in one buffer.
 //!
 //! Nothing here is authenticated. A length is believed only after the receiver's sink has admitted the frame's header.
 
 use crate::fabric::{HEADER_LEN, HeaderBytes};
 
-/// The active message id of a frame in one piece.
-pub(crate) const WHOLE: u32 = 1;
+/// The active message id of a small frame.
+pub(crate) const SMALL: u32 = 1;
+/// The active message id of a larger frame in one piece.
+pub(crate) const WHOLE: u32 = 2;
 /// The active message id of a piece of a frame.
-pub(crate) const PART: u32 = 2;
+pub(crate) const PART: u32 = 3;
+
+/// Up to this length a body counts as small: with its header and UCX's own it fits the 8 KiB that shared memory and TCP
+/// take as one buffer.
+pub(crate) const SMALL_BODY: usize = 8000;
 
 /// Length of a part's header.
 pub(crate) const PART_HEADER_LEN: usize = HEADER_LEN + 32;

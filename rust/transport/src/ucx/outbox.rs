@@ -7,7 +7,7 @@ use ucx_sys as sys;
 
 use super::driver::{Driving, Notice, State};
 use super::endpoint::{Endpoint, Started};
-use super::message::{MessageId, PART, PART_HEADER_LEN, Part, WHOLE};
+use super::message::{MessageId, PART, PART_HEADER_LEN, Part, SMALL, SMALL_BODY, WHOLE};
 use super::status;
 use crate::error::TransportError;
 use crate::fabric::{HeaderBytes, SendStatus, Token};
@@ -29,6 +29,7 @@ pub(crate) struct Job {
     /// The segments that do.
     kept: Vec<Segment<'static>>,
     runs: Vec<Run>,
+    small: bool,
     token: Token,
     /// Whether the caller was told to wait.
     report: bool,
@@ -46,6 +47,14 @@ struct Run {
 enum From {
     Copy(Range<usize>),
     Kept(usize),
+}
+
+/// One active message of a job, for UCX.
+struct Message {
+    id: u32,
+    header: (*const u8, usize),
+    data: (*const u8, usize),
+    flags: u32,
 }
 
 /// All jobs, busy and free.
@@ -76,6 +85,7 @@ impl Outbox {
             copy: Vec::new(),
             kept: Vec::new(),
             runs: Vec::new(),
+            small: false,
             token: Token(0),
             report: false,
             under_way: 0,
@@ -96,9 +106,20 @@ impl Drop for Outbox {
 }
 
 impl Job {
-    fn load(&mut self, header: &HeaderBytes, body: &[Segment<'_>], token: Token) {
+    /// A small frame becomes one copied run with its header in front.
+    fn load_small(&mut self, header: &HeaderBytes, body: &[Segment<'_>]) {
+        self.copy.extend_from_slice(header);
+        for segment in body {
+            self.copy.extend_from_slice(segment.as_bytes());
+        }
+        let from = From::Copy(0..self.copy.len());
+        self.runs.push(Run { from, offset: 0 });
+        self.small = true;
+    }
+
+    /// A larger one becomes a run for each segment that lasts, and one for each row of those that do not.
+    fn load_large(&mut self, header: &HeaderBytes, body: &[Segment<'_>]) {
         self.header = *header;
-        self.token = token;
         let mut offset = 0;
         for segment in body.iter().filter(|segment| !segment.is_empty()) {
             let len = segment.len();
@@ -115,10 +136,6 @@ impl Job {
                 self.copy_in(segment.as_bytes(), offset);
             }
             offset += len;
-        }
-        if self.runs.is_empty() {
-            let from = From::Copy(0..0);
-            self.runs.push(Run { from, offset: 0 });
         }
     }
 
@@ -151,21 +168,23 @@ impl Job {
         }
     }
 
-    /// Id, header and data of the `index`th message.
-    fn message(&self, index: usize) -> (u32, (*const u8, usize), (*const u8, usize)) {
+    /// The `index`th message.
+    fn message(&self, index: usize) -> Message {
         let data = match &self.runs[index].from {
             From::Copy(range) => &self.copy[range.clone()],
             From::Kept(kept) => self.kept[*kept].as_bytes(),
         };
-        let (id, header) = match self.part_headers.get(index) {
-            Some(header) => (PART, header.as_slice()),
-            None => (WHOLE, self.header.as_slice()),
+        let (id, header, flags) = match self.part_headers.get(index) {
+            _ if self.small => (SMALL, &[][..], sys::UCP_AM_SEND_FLAG_EAGER),
+            Some(header) => (PART, header.as_slice(), 0),
+            None => (WHOLE, self.header.as_slice(), 0),
         };
-        (
+        Message {
             id,
-            (header.as_ptr(), header.len()),
-            (data.as_ptr(), data.len()),
-        )
+            header: (header.as_ptr(), header.len()),
+            data: (data.as_ptr(), data.len()),
+            flags,
+        }
     }
 
     /// Empties the job for its next use and returns what must be dropped elsewhere.
@@ -174,6 +193,7 @@ impl Job {
         self.runs.clear();
         self.copy.clear();
         self.copy.shrink_to(KEEP_COPY);
+        self.small = false;
         self.report = false;
         self.failure = None;
         std::mem::take(&mut self.kept)
@@ -200,18 +220,30 @@ impl Driving<'_> {
         let address = outbox.take(state_address);
         // SAFETY: a job from the outbox, which nobody else uses until the first message is sent.
         let job = unsafe { &mut *address };
-        job.load(header, body, token);
+        let len = body_len(body).unwrap_or(usize::MAX);
+        if len <= SMALL_BODY {
+            job.load_small(header, body);
+        } else {
+            job.load_large(header, body);
+        }
+        job.token = token;
         job.under_way = 1;
         let count = job.runs.len();
         if count > 1 {
-            job.write_part_headers(id, body_len(body).unwrap_or(0));
+            job.write_part_headers(id, len);
         }
         let mut failure = None;
         for index in 0..count {
             // SAFETY: no other reference to the job lives here: `job` is not used any more.
-            let (id, header, data) = unsafe { &*address }.message(index);
+            let message = unsafe { &*address }.message(index);
+            let Message {
+                id,
+                header,
+                data,
+                flags,
+            } = message;
             // SAFETY: header and data are the job's, or kept by it, until its end.
-            match unsafe { endpoint.send(id, header, data, on_sent, address.cast()) } {
+            match unsafe { endpoint.send(id, header, data, flags, on_sent, address.cast()) } {
                 Started::Done => {}
                 Started::UnderWay => {
                     // SAFETY: as above.

@@ -49,24 +49,26 @@ impl Ring {
         } else if self.len == self.slots.len() {
             self.grow();
         }
-        let tail = (self.head + self.len) % self.slots.len();
+        // The number of slots is a power of two.
+        let tail = (self.head + self.len) & (self.slots.len() - 1);
         let slot = &mut self.slots[tail];
         slot.header = *header;
         fill(&mut slot.body);
         self.len += 1;
     }
 
-    /// Takes the oldest frame.
+    /// Takes the oldest frame: returns its header and puts its body into `body`, an empty one.
     #[inline]
-    pub(crate) fn pop(&mut self) -> Option<(HeaderBytes, Body)> {
+    pub(crate) fn pop(&mut self, body: &mut Body) -> Option<HeaderBytes> {
         if self.len == 0 {
             return None;
         }
+        let mask = self.slots.len() - 1;
         let slot = &mut self.slots[self.head];
-        let frame = (slot.header, std::mem::take(&mut slot.body));
-        self.head = (self.head + 1) % self.slots.len();
+        slot.body.move_to(body);
+        self.head = (self.head + 1) & mask;
         self.len -= 1;
-        Some(frame)
+        Some(slot.header)
     }
 
     #[cold]
@@ -95,17 +97,18 @@ mod tests {
                 next = next.wrapping_add(1);
             }
             for _ in 0..burst / 2 + 1 {
-                check(ring.pop(), model.pop_front());
+                check(&mut ring, model.pop_front());
             }
         }
         while ring.len() > 0 {
-            check(ring.pop(), model.pop_front());
+            check(&mut ring, model.pop_front());
         }
-        assert!(ring.pop().is_none() && model.is_empty());
+        assert!(ring.pop(&mut Body::default()).is_none() && model.is_empty());
     }
 
-    fn check(frame: Option<(HeaderBytes, Body)>, expected: Option<u8>) {
-        let (header, body) = frame.unwrap();
+    fn check(ring: &mut Ring, expected: Option<u8>) {
+        let mut body = Body::default();
+        let header = ring.pop(&mut body).unwrap();
         let byte = expected.unwrap();
         assert_eq!(header, [byte; HEADER_LEN]);
         assert_eq!(body.bytes(), [byte; 3]);
