@@ -22,4 +22,4 @@ pub use fabric::{
 };
 pub use segment::{Segment, body_len};
 pub use settings::{Settings, TransportChoice};
-pub use ucx::UcxFabric;
+pub use ucx::{UcxFabric, ucx_version};

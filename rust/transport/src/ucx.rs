@@ -25,3 +25,9 @@ mod status;
 mod worker;
 
 pub use fabric::UcxFabric;
+
+/// The version of the UCX library in use, such as `1.13.1`.
+pub fn ucx_version() -> String {
+    let (major, minor, release) = context::version();
+    format!("{major}.{minor}.{release}")
+}

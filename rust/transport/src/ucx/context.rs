@@ -98,16 +98,21 @@ fn uses_shared_memory(choice: &TransportChoice) -> bool {
     }
 }
 
+/// The version of the UCX library in use: major, minor, release.
+pub(crate) fn version() -> (u32, u32, u32) {
+    let (mut major, mut minor, mut release) = (0, 0, 0);
+    // SAFETY: three places for three numbers.
+    unsafe { sys::ucp_get_version(&mut major, &mut minor, &mut release) };
+    (major, minor, release)
+}
+
 /// With peer error handling UCX leaves shared memory out unless it is told that a dead peer's segment may be touched
 /// (UCX issue 6595); then it silently takes TCP. As environment variables these are `UCX_POSIX_ERROR_HANDLING` and
 /// `UCX_SYSV_ERROR_HANDLING`. In a configuration object the part before the name is that of the table inside the
 /// transport's own, `MM_` for both (`uct_config_modify`, uct_md.c); since 1.17 it is the transport's, as in the
 /// environment (`bundle->table_prefix`).
 fn error_handling_names() -> &'static [&'static str] {
-    let (mut major, mut minor, mut release) = (0, 0, 0);
-    // SAFETY: three places for three numbers.
-    unsafe { sys::ucp_get_version(&mut major, &mut minor, &mut release) };
-    if (major, minor) < (1, 17) {
+    if version() < (1, 17, 0) {
         &["MM_ERROR_HANDLING"]
     } else {
         &["POSIX_ERROR_HANDLING"]

@@ -123,7 +123,8 @@ impl Driver {
     /// Takes the lock unless somebody has it or wants it.
     #[inline]
     pub(crate) fn try_drive(&self) -> Option<Driving<'_>> {
-        self.lock.try_lock().then_some(Driving { driver: self })
+        // Lazily: a `Driving` made before the lock is taken would give somebody else's lock back when dropped.
+        self.lock.try_lock().then(|| Driving { driver: self })
     }
 
     /// The worker, for what needs no lock.
