@@ -33,7 +33,7 @@ impl Loader for AddOne {
 impl Program for AddOne {
     type Output = Vec<u8>;
 
-    fn run(&self, payload: &[u8], output: &mut Vec<u8>) -> Ran {
+    fn run(&self, payload: &mut [u8], output: &mut Vec<u8>) -> Ran {
         let number = payload
             .first_chunk()
             .map_or(0, |bytes| i64::from_le_bytes(*bytes));

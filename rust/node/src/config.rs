@@ -4,7 +4,7 @@ use std::net::{IpAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bitcode_transport::{Settings, TransportChoice};
+use bitcode_transport::{Settings, TransportChoice, TransportError};
 use serde::Deserialize;
 
 use crate::key::{Key, KeyError};
@@ -43,6 +43,9 @@ pub enum ConfigError {
         /// What it should be.
         expected: String,
     },
+    /// A setting of the transport has no meaning.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
     /// The key cannot be used.
     #[error(transparent)]
     Key(#[from] KeyError),
@@ -170,11 +173,7 @@ impl Wishes {
             return Err(ConfigError::OpenToAll { listen });
         }
         let transport = self.transport.as_deref().unwrap_or("auto");
-        let choice: TransportChoice = transport.parse().map_err(|error| ConfigError::Setting {
-            name: "transport",
-            value: transport.into(),
-            expected: format!("{error}"),
-        })?;
+        let choice: TransportChoice = transport.parse()?;
         let mut fabric = Settings::with_transport(choice);
         fabric.net_devices = self.net_devices;
         let mut engine = EngineSettings::default();
@@ -301,7 +300,11 @@ mod tests {
         ];
         for wish in wishes {
             let error = wish.decide().unwrap_err();
-            assert!(matches!(error, ConfigError::Setting { .. }), "{error}");
+            let told = matches!(
+                error,
+                ConfigError::Setting { .. } | ConfigError::Transport(_)
+            );
+            assert!(told, "{error}");
         }
     }
 }

@@ -31,8 +31,8 @@ pub trait Program: Send + Sync + 'static {
     /// Where a run leaves its result. Used again by the next run on the same thread.
     type Output: AsRef<[u8]> + Default + Send + Sync + 'static;
 
-    /// Runs once. `payload` is aligned to 64 bytes; the result, value or exception graph, is left in `output`.
-    fn run(&self, payload: &[u8], output: &mut Self::Output) -> Ran;
+    /// Runs once. `payload` is aligned to 64 bytes and may be written into; the result, value or exception graph, is left in `output`.
+    fn run(&self, payload: &mut [u8], output: &mut Self::Output) -> Ran;
 
     /// Memory that it takes, for the cache.
     fn bytes(&self) -> usize;

@@ -7,12 +7,12 @@ use std::sync::mpsc::{Sender, channel};
 
 use bitcode_transport::{Fabric, UcxFabric};
 use bitcode_wire::handshake::Welcome;
-use serde_json::json;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tracing::info;
 
 use crate::config::Config;
+use crate::jit::JitLoader;
 use crate::loader::Loader;
 use crate::supervisor::{Happening, Supervisor};
 use crate::{Engine, Pool, desk};
@@ -56,6 +56,28 @@ pub struct About {
     pub compiler: String,
     /// The ABIs that it runs.
     pub abis: Vec<String>,
+}
+
+/// Runs a node until it is told to stop. `ready` gets the ready line, one JSON object, once the node serves.
+///
+/// # Errors
+/// Why it did not start.
+pub fn run(config: Config, ready: impl Write) -> Result<(), StartError> {
+    let loader = JitLoader::new(config.cpu.clone()).map_err(StartError::Jit)?;
+    let about = loader.about();
+    run_with(config, loader, about, ready)
+}
+
+/// Versions of what a node is made of, for `--version`.
+pub fn versions() -> String {
+    format!(
+        "{} (frames {}, control {}, archives {}, LLVM {})",
+        env!("CARGO_PKG_VERSION"),
+        bitcode_wire::frame::VERSION,
+        bitcode_wire::handshake::VERSION,
+        bitcode_wire::archive::VERSION,
+        bitcode_jit::llvm_version(),
+    )
 }
 
 /// Runs a node with another loader than the JIT until it is told to stop. `ready` gets the ready line, one JSON object, once
@@ -129,16 +151,28 @@ pub fn run_with<L: Loader>(
     Ok(())
 }
 
-/// The one machine-readable line on standard output.
+/// The ready line.
+#[derive(serde::Serialize)]
+struct Ready<'a> {
+    /// Says what this line is.
+    bitcode_node: &'static str,
+    address: String,
+    pid: u32,
+    transport: &'a str,
+    version: &'static str,
+}
+
+/// Writes the one machine-readable line on standard output.
 fn announce(out: &mut impl Write, address: SocketAddr, transport: &str) -> std::io::Result<()> {
-    let line = json!({
-        "bitcode_node": "ready",
-        "address": address.to_string(),
-        "pid": std::process::id(),
-        "transport": transport,
-        "version": env!("CARGO_PKG_VERSION"),
-    });
-    writeln!(out, "{line}")?;
+    let line = Ready {
+        bitcode_node: "ready",
+        address: address.to_string(),
+        pid: std::process::id(),
+        transport,
+        version: env!("CARGO_PKG_VERSION"),
+    };
+    serde_json::to_writer(&mut *out, &line)?;
+    writeln!(out)?;
     out.flush()
 }
 

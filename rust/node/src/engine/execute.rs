@@ -65,14 +65,14 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
         }
         let Job {
             mut context,
-            body,
+            mut body,
             work,
         } = job;
         match work {
-            Work::Run(entry) => self.run(&mut context, &entry, body.bytes(), output),
+            Work::Run(entry) => self.run(&mut context, &entry, &mut body, output),
             Work::Compile => {
                 if let Some(entry) = self.compile(&mut context, body.bytes()) {
-                    self.run(&mut context, &entry, body.bytes(), output);
+                    self.run(&mut context, &entry, &mut body, output);
                 }
             }
         }
@@ -82,7 +82,7 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
         &self,
         context: &mut CallContext,
         entry: &Arc<Entry<L::Program>>,
-        body: &[u8],
+        body: &mut [u8],
         output: &mut OutputOf<L>,
     ) {
         if context.session.is_closed() {
@@ -102,7 +102,7 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
             self.send_short(context.answered(), Kind::Value, &[]);
         }
         let start = Instant::now();
-        let ran = entry.program.run(&body[..context.payload_len], output);
+        let ran = entry.program.run(&mut body[..context.payload_len], output);
         entry.pace.note(start.elapsed().as_nanos());
         self.counters.ran_queued.add(1);
         if let Some(stages) = &mut context.stages {

@@ -117,7 +117,7 @@ impl<'e, F: Fabric, L: Loader> Leader<'e, F, L> {
             && !entry.is_evicted()
         {
             self.engine.cache.touch(entry);
-            self.run(header, &body.bytes()[..payload_len]);
+            self.run(header, &mut body[..payload_len]);
         } else {
             self.find(header, payload_len, body);
         }
@@ -130,7 +130,7 @@ impl<'e, F: Fabric, L: Loader> Leader<'e, F, L> {
     }
 
     /// Runs the remembered code for the remembered session.
-    fn run(&mut self, header: &Header, payload: &[u8]) {
+    fn run(&mut self, header: &Header, payload: &mut [u8]) {
         let (Some(session), Some(entry)) = (&self.session, &self.entry) else {
             return;
         };
@@ -169,9 +169,9 @@ impl<'e, F: Fabric, L: Loader> Leader<'e, F, L> {
             work: Work::Compile,
         };
         match self.engine.cache.find(header.code, brings, job) {
-            Found::Ready(entry, job) if !job.context.no_reply && self.runs_here(&entry) => {
+            Found::Ready(entry, mut job) if !job.context.no_reply && self.runs_here(&entry) => {
                 self.entry = Some(entry);
-                self.run(header, &job.body.bytes()[..payload_len]);
+                self.run(header, &mut job.body[..payload_len]);
             }
             Found::Ready(entry, job) => self.engine.roster.push(Job {
                 work: Work::Run(entry),

@@ -62,7 +62,7 @@ impl Loader for Words {
 impl Program for Word {
     type Output = Vec<u8>;
 
-    fn run(&self, payload: &[u8], output: &mut Vec<u8>) -> Ran {
+    fn run(&self, payload: &mut [u8], output: &mut Vec<u8>) -> Ran {
         assert_eq!(payload.as_ptr().align_offset(64), 0);
         output.clear();
         match self.word.as_str() {

@@ -1,0 +1,83 @@
+//! The loader that real nodes have: the JIT.
+
+use bitcode_jit::{Compiled, Jit, JitConfig, Outcome, Output, attach_thread};
+use bitcode_wire::archive::Archive;
+use bitcode_wire::frame::StageTimings;
+
+use crate::loader::{LoadError, Loader, Program, Ran};
+use crate::run::About;
+
+/// Makes programs with LLVM.
+pub struct JitLoader(Jit);
+
+impl JitLoader {
+    /// Sets the compiler up, for the machine that it runs on or for the CPU named.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong.
+    pub fn new(cpu: Option<String>) -> Result<Self, String> {
+        let mut config = JitConfig::default();
+        config.cpu = cpu;
+        Jit::new(config)
+            .map(Self)
+            .map_err(|error| error.to_string())
+    }
+
+    /// What origins are told of it.
+    pub fn about(&self) -> About {
+        let target = self.0.target();
+        About {
+            cpu: target.cpu.clone(),
+            features: target.features.clone(),
+            compiler: bitcode_jit::llvm_version(),
+            abis: bitcode_jit::abis()
+                .iter()
+                .map(|abi| (*abi).into())
+                .collect(),
+        }
+    }
+}
+
+impl Loader for JitLoader {
+    type Program = Compiled;
+
+    fn load(&self, archive: &Archive<'_>) -> Result<Compiled, LoadError> {
+        self.0.compile(archive).map_err(|error| LoadError {
+            code: error.code(),
+            message: error.to_string(),
+        })
+    }
+
+    fn enter_thread(&self) -> Result<(), String> {
+        attach_thread();
+        Ok(())
+    }
+}
+
+impl Program for Compiled {
+    type Output = Output;
+
+    fn run(&self, payload: &mut [u8], output: &mut Output) -> Ran {
+        match self.call(payload, output) {
+            Outcome::Value => Ran::Value,
+            Outcome::Thrown => Ran::Thrown,
+            Outcome::Fault { signal } => Ran::Fault { signal },
+            Outcome::OutOfMemory => Ran::OutOfMemory,
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        self.code_bytes()
+    }
+
+    fn stages(&self) -> StageTimings {
+        let timings = self.timings();
+        StageTimings {
+            parse: timings.parse,
+            link: timings.link,
+            optimise: timings.optimise,
+            emit: timings.emit,
+            ..StageTimings::default()
+        }
+    }
+}
