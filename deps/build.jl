@@ -4,11 +4,13 @@
 # not make Julia precompile the package again.
 
 const root = dirname(@__DIR__)
+# Not inside the command literal below: there `@__DIR__` is the working directory.
+const tools = joinpath(@__DIR__, "tools.sh")
 
 # tools.sh is the one place that knows which cargo is new enough.
 function find_cargo()
     path = try
-        readchomp(`bash $(joinpath(@__DIR__, "tools.sh")) cargo`)
+        readchomp(`bash $tools cargo`)
     catch
         ""
     end
