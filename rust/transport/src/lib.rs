@@ -5,12 +5,15 @@
 //! what a frame means, and must never look inside a body: that is for `node` and `client`.
 //!
 //! - [`control`]: who the peer is, what it speaks, and whether it lives;
-//! - [`fabric`]: the trait and its words; [`segment`], [`body`]: the memory of frames on the way out and in.
+//! - [`fabric`]: the trait and its words; [`segment`], [`body`]: the memory of frames on the way out and in;
+//! - [`ucx`]: the trait over UCX; [`memory`]: the trait over nothing, with a virtual clock, for tests;
+//! - [`settings`], [`error`]: what can be chosen and what can go wrong.
 
 pub mod body;
 pub mod control;
 pub mod error;
 pub mod fabric;
+pub mod memory;
 pub mod segment;
 pub mod settings;
 pub mod ucx;
@@ -20,6 +23,7 @@ pub use error::{PeerFailure, TransportError};
 pub use fabric::{
     Event, Fabric, FabricStats, HEADER_LEN, HeaderBytes, PeerId, SendStatus, Sink, Token,
 };
+pub use memory::{MemoryFabric, MemoryHub, Weather};
 pub use segment::{Segment, body_len};
 pub use settings::{Settings, TransportChoice};
 pub use ucx::{UcxFabric, ucx_version};

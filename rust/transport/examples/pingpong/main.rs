@@ -229,8 +229,6 @@ fn main() {
         .with_writer(std::io::stderr)
         .init();
     let (is_echo, options) = options();
-        return costs(&options);
-    }
     if is_echo {
         return echo(&options);
     }
@@ -278,4 +276,3 @@ fn main() {
     drop(stdin);
     child.wait().unwrap();
 }
-

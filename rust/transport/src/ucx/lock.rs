@@ -75,10 +75,12 @@ mod tests {
 
     #[test]
     fn one_holder_at_a_time() {
-        let shared = Shared(DriverLock::default(), UnsafeCell::new(0));
+        let mut counted = Shared(DriverLock::default(), UnsafeCell::new(0));
+        let shared = &counted;
         std::thread::scope(|scope| {
             for _ in 0..4 {
-                scope.spawn(|| {
+                scope.spawn(move || {
+                    let shared: &Shared = shared; // All of it: a closure would borrow its fields.
                     for _ in 0..10_000 {
                         shared.0.lock();
                         // SAFETY: we hold the lock.
@@ -89,7 +91,7 @@ mod tests {
                 });
             }
         });
-        assert_eq!(shared.1.into_inner(), 40_000);
+        assert_eq!(*counted.1.get_mut(), 40_000);
     }
 
     #[test]
