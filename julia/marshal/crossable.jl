@@ -19,6 +19,10 @@ struct TypeArgument{T} end
 @inline from_argument(x) = x
 @inline from_argument(::TypeArgument{T}) where {T} = T
 
+# (`map` is for short tuples; few have types among them.)
+Base.@pure has_types(A) = any(T -> T <: TypeArgument, fieldtypes(A))
+@inline from_arguments(arguments::A) where {A<:Tuple} = has_types(A) ? map(from_argument, arguments) : arguments
+
 # How a type crosses.
 @enum Crossing begin
     NOTHING_TO_SEND  # one possible value: the type says it all

@@ -2,20 +2,20 @@
 # specialises with the function it calls, and it is the only place where code that runs on a node meets the node's C ABI (docs/ABI.md).
 
 """
-    Entry{F,A,K,R}
+    Entry{F,A,W,R}
 
-Calls a function of type `F` with the arguments of the tuple type `A`, the last of which are the keyword arguments named by the tuple
-`K` of symbols, and packs its result as an `R`. A value of the type has no fields: everything is in the type, and so in the code.
+Calls a function of type `F` with the arguments of the tuple type `A` and the keyword arguments of the NamedTuple type `W`, and packs its result
+as an `R`. A value of the type has no fields: everything is in the type, and so in the code.
 
     (::Entry)(payload::Ptr{UInt8}, length::Int64, call::Ptr{Cvoid}) -> Int32
 
 0: the result was packed (or takes no bytes); 1: the exception was handed over.
 """
-struct Entry{F,A<:Tuple,K,R} end
+struct Entry{F,A<:Tuple,W<:NamedTuple,R} end
 
-function (::Entry{F,A,K,R})(payload::Ptr{UInt8}, length::Int64, call::Ptr{Cvoid}) where {F,A,K,R}
+function (::Entry{F,A,W,R})(payload::Ptr{UInt8}, length::Int64, call::Ptr{Cvoid}) where {F,A,W,R}
     try
-        answer(call, R, call_unpacked(F, A, Val(K), payload))
+        answer(call, R, call_unpacked(F, A, W, payload))
     catch exception
         ccall("extern bc_throw", llvmcall, Cvoid, (Int64, Any), reinterpret(Int64, call), exception)
         return Int32(1)
@@ -23,29 +23,35 @@ function (::Entry{F,A,K,R})(payload::Ptr{UInt8}, length::Int64, call::Ptr{Cvoid}
     return Int32(0)
 end
 
-# Types of everything in a payload, in order: the function, its arguments, its keyword arguments.
-packed_types(@nospecialize(F), @nospecialize(A)) = Any[F, A.parameters...]
+# --- the payload of a call ---------------------------------------------------------------------------------------------------
 
-@inline @generated function call_unpacked(::Type{F}, ::Type{A}, ::Val{K}, payload::Ptr{UInt8}) where {F,A,K}
-    types = packed_types(F, A)
-    places = field_places(types)
-    values = [:(from_argument(read_value(InPlace(), $T, payload, $place))) for (T, place) in zip(types, places)]
-    positional = values[2:end-length(K)]
-    isempty(K) && return :(f = $(values[1]); f($(positional...)))
-    keywords = values[end-length(K)+1:end]
-    return quote
-        f = $(values[1])
-        Core.kwfunc(f)(NamedTuple{$K}(($(keywords...),)), f, $(positional...))
+# A payload holds three things: the function (what it has captured, that is), the tuple of its arguments, the tuple of its keyword arguments.
+# Functions and the like, whose type says it all, take no bytes, and are left out of the type of the payload too: then calls of different
+# functions with arguments of the same types are packed by the same compiled code.
+
+"""
+    payload(f, arguments, keywords) -> Tuple
+
+What is written for a call: as a value of its own type, by `write_value`.
+"""
+@inline payload(f::F, arguments::Tuple, keywords::NamedTuple) where {F} =
+    Base.issingletontype(F) ? (arguments, values(keywords)) : (f, arguments, values(keywords))
+
+@inline function call_unpacked(::Type{F}, ::Type{A}, ::Type{NamedTuple{K,V}}, base::Ptr{UInt8}) where {F,A,K,V}
+    if Base.issingletontype(F)
+        f = from_argument(F.instance)
+        arguments, keywords = read_value(InPlace(), Tuple{A,V}, base, 0)
+    else
+        f, arguments, keywords = read_value(InPlace(), Tuple{F,A,V}, base, 0)
     end
+    K === () && return f(from_arguments(arguments)...)
+    return Core.kwfunc(f)(NamedTuple{K}(from_arguments(keywords)), f, from_arguments(arguments)...)
 end
 
-@inline @generated function answer(call::Ptr{Cvoid}, ::Type{R}, value) where {R}
-    crossing(R) == NOTHING_TO_SEND && return nothing
-    size = head_size(R)
-    return quote
-        base = ccall("extern bc_result", llvmcall, Int64, (Int64, Int64), reinterpret(Int64, call), tail_end(R, value, $size))
-        base == 0 && throw(OutOfMemoryError())
-        write_value(Flat(Ptr{UInt8}(base)), R, value, 0, $size)
-        nothing
-    end
+@inline function answer(call::Ptr{Cvoid}, ::Type{R}, value) where {R}
+    takes_bytes(R) || return nothing
+    base = ccall("extern bc_result", llvmcall, Int64, (Int64, Int64), reinterpret(Int64, call), tail_end(R, value, head_bytes(R)))
+    base == 0 && throw(OutOfMemoryError())
+    write_value(Flat(Ptr{UInt8}(base)), R, value, 0, head_bytes(R))
+    return nothing
 end

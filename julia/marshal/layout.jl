@@ -31,11 +31,12 @@ end
 """
     head_alignment(T) -> Int
 
-Alignment of a value of type `T` in the head, a power of two, at most 16.
+Alignment of a value of type `T` in the head: that of Julia's own layout, so that a struct lies there alike whether it is taken as a whole or field
+by field.
 """
 function head_alignment(@nospecialize(T))
     kind = crossing(T)
-    kind == BITS && return sizeof(T) >= 16 ? 16 : min(16, Int(Base.datatype_alignment(T)))
+    kind == BITS && return Int(Base.datatype_alignment(T))
     kind == ARRAY && return 8
     kind == RECORD && return max(1, greatest(head_alignment, fieldtypes(T)))
     kind == CHOICE && return max(1, greatest(head_alignment, Base.uniontypes(T)))
@@ -73,3 +74,8 @@ function array_count(@nospecialize(T))
     kind == CHOICE && return greatest(array_count, Base.uniontypes(T))
     return 0
 end
+
+# The same for compiled code, where they are constants. Pure indeed: `crossing` looks at nothing but the structure of types.
+Base.@pure head_bytes(T) = head_size(T)
+Base.@pure has_arrays(T) = array_count(T) > 0
+Base.@pure takes_bytes(T) = crossing(T) != NOTHING_TO_SEND

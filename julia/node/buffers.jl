@@ -32,12 +32,12 @@ function init_buffers()
     return nothing
 end
 
-@inline function take_buffer()
+@noinline function take_buffer()
     free = @inbounds FREE_BUFFERS[Threads.threadid()]
     return isempty(free) ? CallBuffer() : pop!(free)
 end
 
-@inline function give_back(buffer::CallBuffer)
+@noinline function give_back(buffer::CallBuffer)
     push!(@inbounds(FREE_BUFFERS[Threads.threadid()]), buffer)
     return nothing
 end
@@ -62,6 +62,8 @@ mutable struct Flight
     arguments::Any
     waker::Union{Nothing,Base.AsyncCondition}
     abandoned::Bool                            # nobody will ask for its outcome
+
+    Flight(call, buffer, @nospecialize(arguments), waker, abandoned) = new(call, buffer, arguments, waker, abandoned)
 end
 
 # Every flight that outlives the frame that made it. What is in here is not collected, whatever becomes of its `Future`; finalizers

@@ -7,26 +7,31 @@ const SPIN_NS = UInt64(30_000)
 # Payloads up to this size are copied together; larger ones go out from where their arrays lie.
 const FLAT_PAYLOAD = 4096
 
+# Hides a value's type from inference. What is rarely called takes its arguments so: otherwise it would be inferred anew for the types of each
+# caller, which is what most of the time of a first call would go to.
+const Hidden = Base.RefValue{Any}
+
 """
     call_and_wait(node, f, arguments, keywords)
 
 Call and return the value. The arguments have gone through `as_argument`.
+
+All that is compiled anew for each function is here; the rest is shared by those with the same types of arguments and of results.
 """
 @inline function call_and_wait(node::Node, f, arguments::Tuple, keywords::NamedTuple)
-    site = call_site(f, arguments, keywords)
+    site = site_for(Tuple{typeof(f),typeof(arguments),typeof(keywords)})
     R = Core.Compiler.return_type(call_here, typeof((f, arguments, keywords)))
     code = code_handle(site, node.client)
-    code == C_NULL && (code = prepare(site, node.client, f, arguments, keywords))
-    # The call was inferred in a world that is not the newest: what was captured returns something else.
-    site.result === R || return call_of_another_world(node, site, code, f, arguments, keywords, R)
-    return call_with(node, site, code, (f, arguments..., values(keywords)...), R)
+    code == C_NULL && (code = prepare(site, node.client, Hidden((f, arguments, keywords))))
+    # If the call was inferred in a world that is not the newest, what was captured may return something else.
+    site.result === R || return call_of_another_world(node, site, code, Hidden(payload(f, arguments, keywords)))::R
+    return call_with(node, site, code, payload(f, arguments, keywords), R)
 end
 
-@noinline function call_of_another_world(node::Node, site::CallSite, code::API.Handle, f, arguments, keywords, ::Type{R}) where {R}
-    return call_with(node, site, code, (f, arguments..., values(keywords)...), site.result)::R
-end
+@noinline call_of_another_world(node::Node, site::CallSite, code::API.Handle, values::Hidden) =
+    call_with(node, site, code, values[], site.result)
 
-@inline function call_with(node::Node, site::CallSite, code::API.Handle, values::Tuple, ::Type{R}) where {R}
+@noinline function call_with(node::Node, site::CallSite, code::API.Handle, values::T, ::Type{R}) where {T<:Tuple,R}
     buffer = take_buffer()
     GC.@preserve values buffer begin
         segments = pack!(buffer, values)
@@ -38,16 +43,13 @@ end
             give_back(buffer)
             return result
         end
-        return settle(node, site, buffer, values, status, R)
+        return settle(node, site, buffer, Hidden(values), status, Hidden(R))::R
     end
 end
 
 @inline pointer_from_ref(ref::Base.RefValue{T}) where {T} = Ptr{T}(pointer_from_objref(ref))
 
 # --- packing -----------------------------------------------------------------------------------------------------------------
-
-@generated head_bytes(::Type{T}) where {T} = head_size(T)
-@generated has_arrays(::Type{T}) where {T} = array_count(T) > 0
 
 """
     pack!(buffer, values::Tuple) -> Int
@@ -88,11 +90,10 @@ end
 # --- the slower half ---------------------------------------------------------------------------------------------------------
 
 # The call did not end with a small value at once: wait if it is under way, then take its outcome.
-@noinline function settle(node::Node, site::CallSite, buffer::CallBuffer, values::Tuple, status::Cint, ::Type{R}) where {R}
+@noinline function settle(node::Node, site::CallSite, buffer::CallBuffer, values::Hidden, status::Cint, R::Hidden)
     # Another call may change the site while this one waits.
     shipped = site.shipped
-    flight = Flight(buffer.pending[], buffer, values, nothing, false)
-    flight.call == C_NULL && throw(BitCodeError(code_name(status), "the call could not be made"))
+    flight = flight_of(buffer, values, status)
     try
         wait_for(flight)
         return take_outcome(node, shipped, flight, R)
@@ -102,10 +103,14 @@ end
     end
 end
 
-function take_outcome(node::Node, shipped, flight::Flight, ::Type{R}) where {R}
+function take_outcome(node::Node, shipped, flight::Flight, R::Hidden)
     state = API.bc_call_state(flight.call)
     state == API.VALUE || throw_outcome(node, shipped, flight.call, state)
     place, length = call_bytes(flight.call)
+    return read_result(place, length, R[])
+end
+
+function read_result(place::Ptr{UInt8}, length::Int, ::Type{R}) where {R}
     length >= head_bytes(R) || malformed()
     return read_value(Copied(length), R, place, 0)
 end
@@ -116,18 +121,25 @@ end
 Send the call and return while it is under way.
 """
 function start(node::Node, f, arguments::Tuple, keywords::NamedTuple; no_result::Bool = false)
-    site = call_site(f, arguments, keywords)
+    site = site_for(Tuple{typeof(f),typeof(arguments),typeof(keywords)})
     code = code_handle(site, node.client)
-    code == C_NULL && (code = prepare(site, node.client, f, arguments, keywords))
+    code == C_NULL && (code = prepare(site, node.client, Hidden((f, arguments, keywords))))
+    flight = start_with(node, code, payload(f, arguments, keywords), no_result ? API.NO_RESULT : UInt32(0))
+    return flight, site.shipped, site.result
+end
+
+@noinline function start_with(node::Node, code::API.Handle, values::Tuple, flags::UInt32)
     buffer = take_buffer()
-    values = (f, arguments..., Base.values(keywords)...)
-    flags = no_result ? API.NO_RESULT : UInt32(0)
     GC.@preserve values buffer begin
         segments = pack!(buffer, values)
         status = API.bc_call(node.session, code, pointer(buffer.segments), segments, flags, UInt32(0), UInt64(0), Ptr{UInt8}(C_NULL), 0,
                              pointer_from_ref(buffer.result_length), pointer_from_ref(buffer.pending))
-        call = buffer.pending[]
-        call == C_NULL && status != API.VALUE && throw(BitCodeError(code_name(status), "the call could not be made"))
-        return keep(Flight(call, buffer, values, nothing, false)), site.shipped, site.result
+        return keep(flight_of(buffer, Hidden(values), status))
     end
+end
+
+@noinline function flight_of(buffer::CallBuffer, values::Hidden, status::Cint)
+    call = buffer.pending[]
+    call == C_NULL && throw(BitCodeError(code_name(status), "the call could not be made"))
+    return Flight(call, buffer, values[], nothing, false)
 end

@@ -32,7 +32,7 @@ function settle(future::Future{R}) where {R}
     flight = future.flight
     wait_for(flight)
     future.outcome = try
-        Some{R}(take_outcome(future.node, future.shipped, flight, R))
+        Some{R}(take_outcome(future.node, future.shipped, flight, Hidden(R)))
     catch e
         e
     end

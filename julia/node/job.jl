@@ -13,6 +13,10 @@ struct Job
     obstacles::Vector{Obstacle} # arguments and captured variables that cannot cross
     losses::Vector{Obstacle}    # why the result cannot
     method::Union{Nothing,Method} # what the call would run; it has the user's line
+
+    # One constructor for all: Julia would compile a new one for each type of entry.
+    Job(@nospecialize(entry), @nospecialize(result), name, arguments, obstacles, losses, method) =
+        new(entry, result, name, arguments, obstacles, losses, method)
 end
 
 function Job(@nospecialize(F), @nospecialize(A), @nospecialize(W))
@@ -26,7 +30,7 @@ function Job(@nospecialize(F), @nospecialize(A), @nospecialize(W))
     end
     losses = obstacles(R, "the result")
     # With a result that cannot cross, the entry serves to find out why the compiler thinks that it is of such a type.
-    entry = Entry{F,Tuple{A.parameters...,fieldtypes(W)...},fieldnames(W),isempty(losses) ? R : Nothing}()
+    entry = Entry{F,A,W,isempty(losses) ? R : Nothing}()
     words = signature_words(A, W)
     return Job(entry, R, callable_name(F) * words, words, found, losses, method_of(F, A))
 end

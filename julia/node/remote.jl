@@ -20,6 +20,13 @@ remotecall_fetch(sort, node, [3, 1, 2]; rev = true)
 remotecall_fetch(f::F, node::Node, args::Vararg{Any,N}; kw...) where {F,N} =
     call_and_wait(node, as_argument(f), map(as_argument, args), map(as_argument, values(kw)))
 
+# Most calls have few arguments and no keywords: these forms are the same, with less to compile for each function.
+remotecall_fetch(f::F, node::Node) where {F} = call_and_wait(node, as_argument(f), (), NamedTuple())
+remotecall_fetch(f::F, node::Node, a) where {F} = call_and_wait(node, as_argument(f), (as_argument(a),), NamedTuple())
+remotecall_fetch(f::F, node::Node, a, b) where {F} = call_and_wait(node, as_argument(f), (as_argument(a), as_argument(b)), NamedTuple())
+remotecall_fetch(f::F, node::Node, a, b, c) where {F} =
+    call_and_wait(node, as_argument(f), (as_argument(a), as_argument(b), as_argument(c)), NamedTuple())
+
 """
     remotecall(f, node::Node, args...; kw...) -> BitCode.Future
 
@@ -67,17 +74,18 @@ end
 # --- @remote -----------------------------------------------------------------------------------------------------------------
 
 # Where `@remote` goes: one node, or several at once.
-on(node::Node, f::F, args::Vararg{Any,N}; kw...) where {F,N} = remotecall_fetch(f, node, args...; kw...)
+@inline on(node::Node, f::F, arguments::Tuple, keywords::NamedTuple) where {F} =
+    call_and_wait(node, as_argument(f), map(as_argument, arguments), map(as_argument, keywords))
 
-function on(nodes::Union{AbstractVector{<:Node},Tuple{Vararg{Node}}}, f, args...; kw...)
-    futures = [remotecall(f, node, args...; kw...) for node in nodes]
+function on(nodes::Union{AbstractVector{<:Node},Tuple{Vararg{Node}}}, f, arguments::Tuple, keywords::NamedTuple)
+    futures = [Future(node, as_argument(f), map(as_argument, arguments), map(as_argument, keywords)) for node in nodes]
     foreach(wait, futures)
     failures = [future.outcome for future in futures if future.outcome isa Exception]
     length(failures) > 1 && throw(CompositeException(failures))
     return [fetch(future) for future in futures]
 end
 
-on(other, f, args...; kw...) =
+on(other, f, arguments, keywords) =
     throw(ArgumentError("@remote wants a node or a vector of nodes (from `launch` or `connect`), not a $(typeof(other))"))
 
 """
@@ -115,7 +123,7 @@ function remote_expression(scope::Module, node, expression)
     end
     expression isa Expr && expression.head == :do && return remote_do_block(node, expression)
     is_plain_call(expression) && return remote_call(node, expression.args)
-    return Expr(:call, on, node, block_function(scope, expression))
+    return Expr(:call, on, node, block_function(scope, expression), (), NamedTuple())
 end
 
 is_plain_call(@nospecialize(e)) = e isa Expr && e.head == :call && e.args[1] !== :ccall && !is_dotted(e.args[1])
@@ -124,19 +132,27 @@ is_plain_call(@nospecialize(e)) = e isa Expr && e.head == :call && e.args[1] !==
 is_dotted(@nospecialize(f)) = f isa Symbol && startswith(string(f), '.')
 
 function remote_call(node, call::Vector{Any})
-    f, arguments = call[1], call[2:end]
-    keywords = filter(a -> a isa Expr && a.head == :parameters, arguments)
-    positional = filter(a -> !(a isa Expr && a.head == :parameters), arguments)
-    return Expr(:call, on, keywords..., node, f, positional...)
+    positional, keywords = sort_arguments(call[2:end])
+    return Expr(:call, on, node, call[1], Expr(:tuple, positional...), isempty(keywords) ? NamedTuple() : Expr(:tuple, Expr(:parameters, keywords...)))
+end
+
+# Keyword arguments stand after a semicolon (`:parameters`), or among the others (`:kw`).
+function sort_arguments(arguments)
+    positional = filter(a -> !(a isa Expr && a.head in (:parameters, :kw)), arguments)
+    keywords = Any[]
+    for a in arguments
+        a isa Expr || continue
+        a.head == :kw && push!(keywords, a)
+        a.head == :parameters && append!(keywords, a.args)
+    end
+    return positional, keywords
 end
 
 # `f(x) do y … end` is `f(y -> …, x)`.
 function remote_do_block(node, expression::Expr)
     call, block = expression.args
     call isa Expr && call.head == :call || throw(ArgumentError("@remote does not understand `$expression`"))
-    keywords = filter(a -> a isa Expr && a.head == :parameters, call.args[2:end])
-    positional = filter(a -> !(a isa Expr && a.head == :parameters), call.args[2:end])
-    return remote_call(node, Any[call.args[1], keywords..., block, positional...])
+    return remote_call(node, Any[call.args[1], block, call.args[2:end]...])
 end
 
 # The block as a function. Variables of the module that are not constant, such as those typed at the REPL, would be looked up when it

@@ -18,7 +18,8 @@ end
 
 CallSite() = CallSite(0, 0, Union{}, nothing, API.Handle[], UInt8[])
 
-const SITES = Dict{Any,CallSite}()
+# By identity, which types of the same parameters share; a `Dict` would have its functions compiled for each type that is a key.
+const SITES = IdDict{Any,CallSite}()
 const SITES_LOCK = Threads.SpinLock()
 
 # Capturing goes through the compiler, which is not for two tasks at once.
@@ -27,15 +28,20 @@ const CAPTURE_LOCK = ReentrantLock()
 # Never zero, and another number in each process.
 const THIS_PROCESS = Ref{UInt}(0)
 
-function site_for(@nospecialize(key))
-    lock(SITES_LOCK)
-    site = get!(CallSite, SITES, key)
-    unlock(SITES_LOCK)
-    return site
-end
+"""
+    site_for(key::Type) -> CallSite
 
-# The site is a constant in the code of the caller: the generator runs once for each combination of types.
-@generated call_site(f, arguments::Tuple, keywords::NamedTuple) = site_for(Tuple{f,arguments,keywords})
+The site for `Tuple{typeof(f), typeof(arguments), typeof(keywords)}`. Pure in so far as it always gives the same object for the same key: so it is
+evaluated when the caller is compiled, and is a constant of its code. (A generated function would do that too, but would have to be compiled
+for each key.)
+"""
+Base.@pure function site_for(@nospecialize(key))
+    lock(SITES_LOCK)
+    site = get(SITES, key, nothing)
+    site === nothing && (site = SITES[key] = CallSite())
+    unlock(SITES_LOCK)
+    return site::CallSite
+end
 
 """
     call_here(f, arguments, keywords)
@@ -58,11 +64,11 @@ The code to call at this site over this client, or C_NULL if `prepare` has to se
 end
 
 """
-    prepare(site, client, f, arguments, keywords) -> API.Handle
+    prepare(site, client, Ref{Any}((f, arguments, keywords))) -> API.Handle
 
 Make the site's code the one that a local call would run now: capture it if it never was or is not valid any more. Throws `CaptureError`.
 """
-@noinline function prepare(site::CallSite, client::Client, @nospecialize(f), @nospecialize(arguments), @nospecialize(keywords))
+@noinline function prepare(site::CallSite, client::Client, call::Base.RefValue{Any})
     lock(CAPTURE_LOCK) do
         world = world_counter()
         if site.process != THIS_PROCESS[]
@@ -72,7 +78,7 @@ Make the site's code the one that a local call would run now: capture it if it n
             retire(site)
         end
         if site.shipped === nothing
-            site.shipped, site.result = ship(f, arguments, keywords)
+            site.shipped, site.result = ship(call[]...)
         end
         site.world = world
         return code_for(site, client)
