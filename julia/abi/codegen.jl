@@ -45,6 +45,9 @@ end
 # The module is the code's only large part. Nothing exported frees the descriptor around it (two small tables).
 dispose(native::NativeCode) = LLVM.DisposeModule(llvm_module(native))
 
+# Is this process writing the package's precompiled file?
+is_precompiling() = ccall(:jl_generating_output, Cint, ()) != 0
+
 # Symbols
 
 struct SymbolInfo # Dl_info

@@ -11,6 +11,11 @@
 
 module Capture
 
+# Code that runs once for each shipped function: to be compiled soon matters more than to run fast.
+if isdefined(Base, :Experimental) && isdefined(Base.Experimental, Symbol("@optlevel"))
+    @eval Base.Experimental.@optlevel 1
+end
+
 using ..LLVM: LLVM
 using ..Codegen: Codegen
 
@@ -93,24 +98,25 @@ function capture(@nospecialize(f), @nospecialize(types::Type{<:Tuple}); name::St
     world = Base.get_world_counter()
     instance = find_instance(f, types, world)
     instance isa Offence && throw(CaptureError(name, [Reason(instance)]))
-    shipped = attempt(instance, world, libraries, false) do work, finish
+    shipped = attempt(instance, Narrowing(world, false), libraries) do work, finish
         isempty(offences!(work)) ? finish(name, arguments, result) : nothing
     end
     shipped === nothing || return shipped
     # Once more with the lines of the source, to say where.
-    reasons = attempt(instance, world, libraries, true) do work, finish
-        locate(work, offences!(work))
+    narrowing = Narrowing(world, true)
+    reasons = attempt(instance, narrowing, libraries; debug=true) do work, finish
+        locate(work, offences!(work), narrowing.left_open)
     end
     isempty(reasons) && throw(InternalCaptureError("offences came and went"))
     throw(CaptureError(name, reasons))
 end
 
 # From the method instance to finished code, and then `action(work, finish)`; `finish` makes the `Shipped`.
-function attempt(action, instance::Core.MethodInstance, world::UInt, libraries::Set{String}, debug::Bool)
+function attempt(action, instance::Core.MethodInstance, narrowing::Narrowing, libraries::Set{String}; debug::Bool=false)
+    world = narrowing.world
     clock = Clock()
     collecting = GC.enable(false) # objects that are only addresses in the code are not rooted until they are in the table
     try
-        narrowing = Narrowing(world)
         emitted = emit([instance], world, body -> prepare!(narrowing, body); debug=debug)
         lap!(clock, :emit)
         work = Work(Portable(emitted.bitcode), libraries)
@@ -207,21 +213,6 @@ function externals(work::Work)
     return sort!(imports), [Dependency(library, sort!(symbols)) for (library, symbols) in sort!(collect(libraries))]
 end
 
-# Reasons with places, one for each thing in each line.
-function locate(work::Work, offences)
-    reached = callers(work.portable)
-    reasons = Reason[]
-    seen = Set{Tuple{Symbol,String,String,Int}}()
-    for (instruction, offence) in offences
-        reason = Reason(offence, whole_way(instruction, reached))
-        key = (reason.kind, reason.message, reason.file, reason.line)
-        key in seen && continue
-        push!(seen, key)
-        push!(reasons, reason)
-    end
-    return reasons
-end
-
 # Seconds by stage.
 mutable struct Clock
     last::UInt64
@@ -233,6 +224,25 @@ function lap!(clock::Clock, stage::Symbol)
     push!(clock.laps, stage => (now - clock.last) / 1e9)
     clock.last = now
     nothing
+end
+
+# Julia keeps what it inferred while the package was precompiled: capturing something then makes the first real capture quicker.
+struct Rehearsal end
+(::Rehearsal)(x::Float64, table::Vector{Float64}) = x < 0 ? throw(DomainError(x, string("negative: ", x))) : table[1] + sin(x)
+
+function rehearse()
+    capture(Rehearsal(), Tuple{Float64,Vector{Float64}})
+    # Nothing of this process may be kept.
+    LASTING_CONTEXT[] = LLVM.ContextRef(C_NULL)
+    empty!(SUPPORTED_ADDRESSES)
+end
+# One that fails must not keep the package from loading; a real capture will say what is wrong.
+if Codegen.is_precompiling()
+    try
+        rehearse()
+    catch exception
+        @debug "the rehearsal of a capture failed" exception
+    end
 end
 
 end # module Capture

@@ -9,9 +9,15 @@ base_directory() = joinpath(Sys.BINDIR, Base.DATAROOTDIR, "julia", "base")
 
 # Offences
 
-binding_offence(binding::Binding) = Offence(:global,
-    "`$(binding.owner).$(binding.name)` is a global variable, and not a constant one",
-    "declare it `const`, or pass it to the function as an argument")
+function binding_offence(binding::Binding)
+    binding.owner === Base && binding.name in (:stdout, :stderr, :stdin) && return Offence(:io,
+        "`$(binding.name)` is used: nodes have no terminal", "return what is to be shown, and print it here")
+    return Offence(:global, "`$(binding.owner).$(binding.name)` is a global variable, and not a constant one",
+        "declare it `const`, or pass it to the function as an argument")
+end
+
+dispatch_offence(words::String) = Offence(:dynamic_dispatch, "the method of $words is only known when the code runs",
+    "make the types known: annotate fields, make globals constant, convert what comes in (@code_warntype shows where a type is lost)")
 
 address_offence(address::UInt64) = Offence(:address,
     "the code holds an address of this process ($(address_name(address)))",
@@ -37,13 +43,10 @@ function symbol_offence(work, symbol::String, instruction::LLVM.ValueRef)
     library = get(work.libraries, symbol, "")
     isempty(library) || return library_offence(symbol, library)
     if symbol in DISPATCHERS
-        subject = dispatched_name(work, instruction)
-        return Offence(:dynamic_dispatch,
-            "the method of $subject is only known when the code runs",
-            "make the argument types known: annotate fields and globals, or convert what comes in; @code_warntype shows where types are lost")
+        return dispatch_offence(dispatched_name(work, instruction))
     elseif occursin(r"^(uv_|jl_uv_|ios_|jl_ios|jl_fs_|jl_sock|jl_tty|jl_pipe|jl_spawn|jl_process|jl_static_show)", symbol)
         return Offence(:io, "`$symbol` is called: files, streams and output belong to this process", "return the data and do the output here")
-    elseif occursin(r"^jl_(new_task|get_next_task|switch|set_next_task|task|enqueue|threading|thread|yield|wakeup|get_current_task|finish_task|schedule|profile)", symbol)
+    elseif occursin(r"^jl_(new_task|get_next_task|switch|set_next_task|task|enqueue|threading|thread|get_task|yield|wakeup|get_current_task|finish_task|schedule|profile)", symbol)
         return Offence(:task, "`$symbol` is called: tasks and threads belong to this process", THREAD_STATE_OFFENCE.advice)
     elseif symbol == "jl_get_binding_or_error"
         return Offence(:global, "a global variable is used that does not exist", "define it, or pass it to the function as an argument")
@@ -54,16 +57,29 @@ end
 
 # "`f`": what a dynamic call calls, as far as that is constant.
 function dispatched_name(work, instruction::LLVM.ValueRef)
-    LLVM.isnull(instruction) && return "a call"
-    is_jlcall(instruction) || return "a call"
+    f = dispatched_function(work, instruction)
+    return f === nothing ? "a call" : "`$(callable_words(something(f)))`"
+end
+
+function dispatched_function(work, instruction::LLVM.ValueRef)
+    (LLVM.isnull(instruction) || !is_jlcall(instruction)) && return nothing
     k = LLVM.GetInstructionCallConv(instruction) == JLCALL_EXTRA ? 1 : 0
     for i in k:LLVM.GetNumArgOperands(instruction)-1
         found = constant_object(work, LLVM.GetOperand(instruction, i))
-        found === nothing && continue
-        object = something(found)
-        (object isa Function || object isa Type) && return "`$(object)`"
+        found !== nothing && something(found) isa Union{Function,Type} && return found
     end
-    return "a call"
+    return nothing
+end
+
+# The same with the types of the arguments, if the call is known from inferred code.
+function dispatch_in_words(work, instruction::LLVM.ValueRef, frames::Vector{Frame}, left_open::Vector{OpenCall})
+    isempty(frames) && return nothing
+    f = dispatched_function(work, instruction)
+    for open in left_open
+        open.file == frames[end].file && open.line == frames[end].line || continue
+        (f === nothing || open.callee === nothing || open.callee === something(f)) && return "`$(open.words)`"
+    end
+    return nothing
 end
 
 # Locations
@@ -75,13 +91,18 @@ function frames_of(instruction::LLVM.ValueRef)
     while true
         found = LLVM.source_location(instruction, i)
         found === nothing && return reverse!(frames)
-        name, file, line = found
-        push!(frames, Frame(readable_name(name), file, line))
+        frame = Frame(readable_name(found[1]), found[2], found[3])
+        (isempty(frames) || frame != frames[end]) && push!(frames, frame)
         i += 1
     end
 end
 
-readable_name(name::AbstractString) = replace(rstrip(String(name), ';'), r"^(julia|japi1)_|_\d+;?$" => "")
+# Names as the source has them: "julia_sum_12" and "#sum#627" are parts of `sum`.
+function readable_name(name::AbstractString)
+    name = replace(rstrip(String(name), ';'), r"^(julia|japi1)_|_\d+;?$" => "")
+    found = match(r"^#(.+)#\d+$", name)
+    return replace(found === nothing ? name : found.captures[1], "##kw" => "")
+end
 
 # How each function of the module is reached first: the call of it nearest to the entry.
 function callers(portable::Portable)
@@ -111,4 +132,35 @@ function whole_way(instruction::LLVM.ValueRef, reached::Dict{LLVM.ValueRef,LLVM.
         instruction = reached[f]
         prepend!(frames, frames_of(instruction))
     end
+end
+
+# Reasons with their places.
+function locate(work, offences, left_open::Vector{OpenCall})
+    reached = callers(work.portable)
+    reasons = Reason[]
+    for (instruction, offence) in offences
+        frames = whole_way(instruction, reached)
+        if offence.kind === :dynamic_dispatch
+            words = dispatch_in_words(work, instruction, frames, left_open)
+            words === nothing || (offence = dispatch_offence(words))
+        end
+        push!(reasons, Reason(offence, frames))
+    end
+    return main_reasons(reasons)
+end
+
+# What is most likely to be what the user has to mend, first.
+const KINDS = (:io, :task, :library, :global, :runtime_call, :constant, :address, :assembly, :dynamic_dispatch)
+
+# One line of the user's has one reason, or one for each thing in the line itself. The rest follows from it: one call of `println` is
+# locks, tasks, streams and more.
+function main_reasons(reasons::Vector{Reason})
+    kept = Reason[]
+    for place in unique((r.file, r.line) for r in reasons)
+        here = sort!([r for r in reasons if (r.file, r.line) == place], by=r -> (something(findfirst(==(r.kind), KINDS), 0), length(r.frames)))
+        direct = [r for r in here if length(r.frames) <= 1]
+        any(r -> r.kind !== :dynamic_dispatch, direct) && filter!(r -> r.kind !== :dynamic_dispatch, direct)
+        append!(kept, isempty(direct) ? here[1:1] : unique(r -> (r.kind, r.message), direct))
+    end
+    return kept
 end

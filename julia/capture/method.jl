@@ -5,28 +5,49 @@
 function find_instance(@nospecialize(f), @nospecialize(types), world::UInt)
     signature = Tuple{Core.Typeof(f),types.parameters...}
     matches = Base._methods_by_ftype(signature, -1, world)
-    call = string(f, "(", join(("::$T" for T in types.parameters), ", "), ")")
     if matches === false || isempty(matches)
-        return Offence(:method, "no method matches $call", "define one, or convert the arguments")
+        return Offence(:method, "no method matches $(call_in_words(f, types))", "define one, or convert the arguments")
     elseif length(matches) > 1
-        return Offence(:method, "$(length(matches)) methods may be meant by $call", "call it with arguments of concrete types")
+        return Offence(:method, "$(length(matches)) methods may be meant by $(call_in_words(f, types))", "call it with arguments of concrete types")
     end
     match, environment, method = matches[1]
     return Codegen.specialization(method, match, environment)
 end
 
+call_in_words(@nospecialize(f), @nospecialize(types)) = string(f, "(", join(("::$T" for T in types.parameters), ", "), ")")
+
 # Julia compiles some methods for wider types than they are called with, and decides inside of them when the code runs. What is shipped
 # is compiled for exactly the types that inference knows at the call, so that less is left to decide; and a call that inference left
 # open is closed here when the types of its arguments leave no choice.
 
+# A call whose method is only known when the code runs: in words, and where.
+struct OpenCall
+    callee::Any # `nothing` if that is open, too
+    words::String
+    file::String
+    line::Int
+end
+
+function open_call(body::Body, i::Int, call::Expr)
+    f, arguments = called(call)
+    known = constant(body, f)
+    callee = known === nothing ? string("(::", operand_type(body, f), ")") : callable_words(something(known))
+    file, line = line_of(body, i)
+    words = string(callee, "(", join((string("::", operand_type(body, a)) for a in arguments), ", "), ")")
+    return OpenCall(known === nothing ? nothing : something(known), words, file, line)
+end
+
+callable_words(@nospecialize(f)) = f isa Function ? string(nameof(f)) : string(f)
+
 # How often one method may be narrowed in one capture: types may grow for ever on the way through a recursion.
 const MAX_NARROWINGS = 16
 
-mutable struct Narrowing
+struct Narrowing
     world::UInt
     counts::IdDict{Method,Int}
+    left_open::Union{Nothing,Vector{OpenCall}} # noted if somebody wants to know
 end
-Narrowing(world::UInt) = Narrowing(world, IdDict{Method,Int}())
+Narrowing(world::UInt, note::Bool) = Narrowing(world, IdDict{Method,Int}(), note ? OpenCall[] : nothing)
 
 function resolve_calls!(narrowing::Narrowing, body::Body)
     for i in eachindex(body.source.code)
@@ -37,9 +58,11 @@ function resolve_calls!(narrowing::Narrowing, body::Body)
             target === invoked(call) || replace_call!(body, i, Expr(:invoke, target, view(call.args, 2:length(call.args))...))
         elseif is_call(call) && is_dynamic(body, call)
             target = resolved(narrowing, body, call)
-            target === nothing && continue
-            infer!(target, narrowing.world) === nothing && continue
-            replace_call!(body, i, Expr(:invoke, target, call.args...))
+            if target === nothing || infer!(target, narrowing.world) === nothing
+                narrowing.left_open === nothing || push!(narrowing.left_open, open_call(body, i, call))
+            else
+                replace_call!(body, i, Expr(:invoke, target, call.args...))
+            end
         end
     end
 end

@@ -8,7 +8,10 @@ struct Frame
     line::Int
 end
 
-Base.show(io::IO, frame::Frame) = print(io, isempty(frame.name) ? "top level" : frame.name, " at ", frame.file, ":", frame.line)
+Base.show(io::IO, frame::Frame) = print(io, isempty(frame.name) ? "top level" : frame.name, " at ", short_file(frame.file), ":", frame.line)
+
+# Files of the standard library, wherever Julia was built, from their package on.
+short_file(file::String) = replace(file, r"^.*/stdlib/v[\d.]+/" => "")
 
 # Something that no node can do, wherever it is used.
 struct Offence
@@ -88,8 +91,13 @@ function show_reason(io::IO, reason::Reason, bullet::String)
     indent = " "^length(bullet)
     print(io, bullet, reason.message)
     reason.line > 0 && print(io, "\n", indent, "in ", reason.name, " at ", reason.file, ":", reason.line)
-    for frame in view(reason.frames, 2:length(reason.frames))
-        print(io, "\n", indent, "  → ", frame)
+    way = view(reason.frames, 2:length(reason.frames))
+    for (k, frame) in enumerate(way)
+        if length(way) <= 6 || k <= 2 || k > length(way) - 3
+            print(io, "\n", indent, "  → ", frame)
+        elseif k == 3
+            print(io, "\n", indent, "  → …")
+        end
     end
     print(io, "\n", indent, "help: ", reason.advice)
 end

@@ -4,7 +4,7 @@
 # The seam, which the file of every version range defines:
 #   statements   is_return, is_unreachable, goto_target, branch_target, handler_target, call_of, is_invoke, is_call, invoked, called
 #   C calls      is_foreign_call, foreign_operands, foreign_name
-#   bodies       Body, value_type, operand_type, constant
+#   bodies       Body, value_type, operand_type, constant, line_of
 #   emission     emit(instances, world, rewrite!) -> Emitted, infer!
 #   conventions  JLCALL, JLCALL_EXTRA (calling conventions), jlcall_arguments
 #   memory       BINDING_TAG, binding_at, THREAD_STATE, field_description, reference_offsets, has_padding, type_hash, zero_initialised
@@ -91,6 +91,14 @@ function operand_type(body::Body, @nospecialize(operand))
     end
     known = constant(body, operand)
     return known === nothing ? Any : Core.Typeof(something(known))
+end
+
+# File and line that statement `i` comes from, wherever it was inlined.
+function line_of(body::Body, i::Int)
+    location = body.source.codelocs[i]
+    location == 0 && return ("", 0)
+    line = body.source.linetable[location]
+    return (string(line.file), Int(line.line))
 end
 
 # Emission
