@@ -263,7 +263,7 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
     /// Whether nothing runs and nothing waits to be sent.
     pub fn is_idle(&self) -> bool {
         self.running.load(Ordering::SeqCst) == 0
-            && self.roster.is_quiet()
+            && !self.roster.has_jobs()
             && self.fabric.pending_sends() == 0
     }
 

@@ -71,12 +71,13 @@ pub fn run(config: Config, ready: impl Write) -> Result<(), StartError> {
 /// Versions of what a node is made of, for `--version`.
 pub fn versions() -> String {
     format!(
-        "{} (frames {}, control {}, archives {}, LLVM {})",
+        "{} (frames {}, control {}, archives {}, LLVM {}, UCX {})",
         env!("CARGO_PKG_VERSION"),
         bitcode_wire::frame::VERSION,
         bitcode_wire::handshake::VERSION,
         bitcode_wire::archive::VERSION,
         bitcode_jit::llvm_version(),
+        bitcode_transport::ucx_version(),
     )
 }
 

@@ -135,7 +135,12 @@ impl<J> Roster<J> {
         inner.idle == 0 && (inner.vacant || inner.jobs.front().is_some_and(old))
     }
 
-    /// Whether nothing waits.
+    /// Whether jobs wait.
+    pub(crate) fn has_jobs(&self) -> bool {
+        !self.inner.lock().jobs.is_empty()
+    }
+
+    /// Whether nothing waits: no job, and not the lead.
     pub(crate) fn is_quiet(&self) -> bool {
         let inner = self.inner.lock();
         inner.jobs.is_empty() && !inner.vacant
