@@ -140,7 +140,7 @@ end
 
 function load_library(path)
     library = Libdl.dlopen(path, Libdl.RTLD_LAZY | Libdl.RTLD_LOCAL; throw_error = false)
-    library === nothing && return "libbitcode at $path could not be opened: " * dlopen_message(path)
+    library === nothing && return "libbitcode at $path could not be opened: $(dlopen_message(path)). " * build_advice()
     for (name, place) in API.FUNCTIONS
         found = Libdl.dlsym(library, name; throw_error = false)
         found === nothing && return "libbitcode at $path has no `$name`: it is of another version than this package ($PACKAGE_VERSION). " * build_advice()
