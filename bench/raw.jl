@@ -7,7 +7,7 @@ struct RawTimes
 end
 
 # Beside bitcode-node, where cargo put both.
-raw_program() = joinpath(dirname(BitCode.Deps.bitcode_node), "raw-am")
+raw_program() = joinpath(dirname(BitCode.node_program()), "raw-am")
 
 """
     raw_am(transport, bytes, rounds) -> RawTimes
