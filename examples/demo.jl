@@ -15,7 +15,7 @@ median(values) = sort(values)[cld(length(values), 2)]
 # What it costs to call `f` on `node`: the first time, and then.
 function measure(f, node, arguments...)
     cold = @elapsed remotecall_fetch(f, node, arguments...)
-    warm = median([@elapsed(remotecall_fetch(f, node, arguments...)) for _ in 1:2000])
+    warm = median([@elapsed(remotecall_fetch(f, node, arguments...)) for _ in 1:500])
     return cold, warm
 end
 
@@ -44,7 +44,7 @@ function mandelbrot_row(row, width, height, limit)
     return escapes
 end
 
-const WIDTH, HEIGHT, LIMIT = 960, 720, 1000
+const WIDTH, HEIGHT, LIMIT = 960, 720, 500
 
 # Each node takes the next row as soon as it is done with one.
 function picture(nodes)
@@ -97,7 +97,7 @@ escapes[:, 360] == local_row || error("the nodes computed something else than th
 function typed(text)
     println("julia> ", replace(text, "\n" => "\n       "))
     value = include_string(Main, text, "demo")
-    println(value === nothing ? "" : repr("text/plain", value), "\n")
+    println(value === nothing ? "" : repr("text/plain", value) * "\n")
 end
 
 node = four[1]
