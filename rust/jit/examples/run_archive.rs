@@ -1,7 +1,7 @@
-//! Runs an archive from a file: `run_archive ARCHIVE [PAYLOAD] [--repeat N] [--ir]`.
+//! Runs an archive from a file: `run_archive ARCHIVE [PAYLOAD] [--repeat N] [--recompile N] [--ir]`.
 //!
 //! PAYLOAD is hexadecimal text, or `@FILE` for a file of raw bytes. Prints the outcome, the output in hexadecimal and the
-//! times of compilation; with `--repeat` also the time of a call; with `--ir` the optimised code instead of running it.
+//! times of compilation; with `--repeat` also the time of a call, with `--recompile` the times of so many more compilations; with `--ir` the optimised code instead of running it.
 
 use bitcode_jit::{Jit, JitConfig, Outcome, Output, attach_thread};
 use bitcode_wire::archive::Archive;
@@ -10,16 +10,24 @@ use std::time::Instant;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut words = Vec::new();
-    let (mut repeat, mut ir) = (0_u32, false);
+    let (mut repeat, mut recompile, mut ir) = (0_u32, 0_u32, false);
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--repeat" => repeat = arguments.next().ok_or("--repeat needs a number")?.parse()?,
+            "--recompile" => {
+                recompile = arguments
+                    .next()
+                    .ok_or("--recompile needs a number")?
+                    .parse()?
+            }
             "--ir" => ir = true,
             _ => words.push(argument),
         }
     }
-    let path = words.first().ok_or("usage: run_archive ARCHIVE [PAYLOAD] [--repeat N] [--ir]")?;
+    let path = words
+        .first()
+        .ok_or("usage: run_archive ARCHIVE [PAYLOAD] [--repeat N] [--ir]")?;
     let bytes = std::fs::read(path)?;
     let archive = Archive::decode(&bytes)?;
     let payload = payload(words.get(1).map_or("", String::as_str))?;
@@ -30,7 +38,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     attach_thread();
     let compiled = jit.compile(&archive)?;
-    eprintln!("{}: {} bytes, {:?}", archive.manifest.name, compiled.code_bytes(), compiled.timings());
+    eprintln!(
+        "{}: {} bytes, {:?}",
+        archive.manifest.name,
+        compiled.code_bytes(),
+        compiled.timings()
+    );
+    for _ in 0..recompile {
+        eprintln!("again: {:?}", jit.compile(&archive)?.timings());
+    }
     let mut output = Output::new();
     let outcome = compiled.call(aligned(&payload, &mut Vec::new()), &mut output);
     println!("{outcome:?} {}", hex(output.bytes()));
@@ -43,7 +59,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     }
     if repeat > 0 {
-        eprintln!("{} ns per call", started.elapsed().as_nanos() / u128::from(repeat));
+        eprintln!(
+            "{} ns per call",
+            started.elapsed().as_nanos() / u128::from(repeat)
+        );
     }
     if let Outcome::Fault { signal } = outcome {
         return Err(format!("the code died of signal {signal}").into());
@@ -65,12 +84,17 @@ fn payload(text: &str) -> Result<Vec<u8>, Box<dyn Error>> {
     if let Some(path) = text.strip_prefix('@') {
         return Ok(std::fs::read(path)?);
     }
-    let digits: Vec<u32> =
-        text.chars().map(|c| c.to_digit(16).ok_or("the payload is not hexadecimal")).collect::<Result<_, _>>()?;
+    let digits: Vec<u32> = text
+        .chars()
+        .map(|c| c.to_digit(16).ok_or("the payload is not hexadecimal"))
+        .collect::<Result<_, _>>()?;
     if digits.len() % 2 != 0 {
         return Err("the payload has half a byte too much".into());
     }
-    Ok(digits.chunks(2).map(|pair| (pair[0] << 4 | pair[1]) as u8).collect())
+    Ok(digits
+        .chunks(2)
+        .map(|pair| (pair[0] << 4 | pair[1]) as u8)
+        .collect())
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -3,7 +3,7 @@
 use crate::compiled::{Compiled, Timings};
 use crate::error::JitError;
 use crate::fatal::guarded;
-use crate::llvm::{Context, Module};
+use crate::llvm::{Buffer, Context, Machine, Module};
 use crate::orc::{Linked, Orc};
 use crate::target::{Target, arch};
 use crate::{lower, objects, refuse};
@@ -37,9 +37,18 @@ impl Jit {
     /// [`JitError::Setup`].
     pub fn new(config: JitConfig) -> Result<Self, JitError> {
         let target = Target::host(config.cpu.as_deref())?;
-        let orc = guarded(|| Orc::new(target.machine().map_err(|error| error.to_string())?, bitcode_runtime::lookup));
+        let orc = guarded(|| {
+            Orc::new(
+                target.machine().map_err(|error| error.to_string())?,
+                bitcode_runtime::lookup,
+            )
+        });
         let orc = orc.and_then(|orc| orc).map_err(JitError::Setup)?;
-        Ok(Self { orc, target, limits: config.limits })
+        Ok(Self {
+            orc,
+            target,
+            limits: config.limits,
+        })
     }
 
     /// The machine that it compiles for.
@@ -57,7 +66,8 @@ impl Jit {
         let constants = objects::build(&archive.manifest.objects)?;
         let mut timings = Timings::default();
         // Everything of LLVM's happens in here: what it calls fatal ends this compilation only.
-        let made = guarded(|| self.translate(image, &archive.manifest, &mut timings)).map_err(JitError::Llvm)??;
+        let made = guarded(|| self.translate(image, &archive.manifest, &mut timings))
+            .map_err(JitError::Llvm)??;
         let started = Instant::now();
         let absolute: Vec<_> = made
             .objects
@@ -65,7 +75,10 @@ impl Jit {
             .filter_map(|index| Some((object_symbol(*index), constants.address(*index)? as usize)))
             .collect();
         let bytes = made.object.len();
-        let linked = guarded(|| self.orc.link(made.object, &absolute, archive.manifest.entry));
+        let linked = guarded(|| {
+            self.orc
+                .link(made.object, &absolute, archive.manifest.entry)
+        });
         let linked: Linked = linked.and_then(|linked| linked).map_err(JitError::Llvm)?;
         timings.link = micros(started);
         tracing::debug!(
@@ -76,7 +89,13 @@ impl Jit {
             ?timings,
             "compiled"
         );
-        Ok(Compiled::new(linked, constants, bytes, timings, self.limits))
+        Ok(Compiled::new(
+            linked,
+            constants,
+            bytes,
+            timings,
+            self.limits,
+        ))
     }
 
     /// The optimised code of an archive in LLVM's text form: for people.
@@ -88,7 +107,14 @@ impl Jit {
         let image = self.choose(&archive.images)?;
         guarded(|| {
             let context = Context::new();
-            let (module, _) = self.prepare(&context, image, &archive.manifest, &mut Timings::default())?;
+            let machine = self.target.machine()?;
+            let (module, _) = self.prepare(
+                &context,
+                &machine,
+                image,
+                &archive.manifest,
+                &mut Timings::default(),
+            )?;
             Ok(module.text())
         })
         .map_err(JitError::Llvm)?
@@ -97,54 +123,91 @@ impl Jit {
     /// The first image for this architecture, else the first bitcode of any: bitcode is made ours as long as its data are
     /// laid out like ours.
     fn choose<'i>(&self, images: &'i [Image<'i>]) -> Result<&'i Image<'i>, JitError> {
-        let bitcode = || images.iter().filter(|image| matches!(image.kind, ImageKind::Bitcode));
+        let bitcode = || {
+            images
+                .iter()
+                .filter(|image| matches!(image.kind, ImageKind::Bitcode))
+        };
         let ours = |image: &&Image<'_>| arch(image.triple) == self.target.arch();
-        bitcode().find(ours).or_else(|| bitcode().next()).ok_or_else(|| {
-            let found: Vec<_> = images.iter().map(|image| format!("{:?} for {}", image.kind, image.triple)).collect();
-            let found = if found.is_empty() { "none".to_owned() } else { found.join(", ") };
-            JitError::NoImage { triple: self.target.triple.clone(), found }
-        })
+        bitcode()
+            .find(ours)
+            .or_else(|| bitcode().next())
+            .ok_or_else(|| {
+                let found: Vec<_> = images
+                    .iter()
+                    .map(|image| format!("{:?} for {}", image.kind, image.triple))
+                    .collect();
+                let found = if found.is_empty() {
+                    "none".to_owned()
+                } else {
+                    found.join(", ")
+                };
+                JitError::NoImage {
+                    triple: self.target.triple.clone(),
+                    found,
+                }
+            })
     }
 
-    fn translate(&self, image: &Image<'_>, manifest: &Manifest<'_>, timings: &mut Timings) -> Result<Translated, JitError> {
+    fn translate(
+        &self,
+        image: &Image<'_>,
+        manifest: &Manifest<'_>,
+        timings: &mut Timings,
+    ) -> Result<Translated, JitError> {
         let context = Context::new();
         let machine = self.target.machine()?;
-        let (module, objects) = self.prepare(&context, image, manifest, timings)?;
+        let (module, objects) = self.prepare(&context, &machine, image, manifest, timings)?;
         let started = Instant::now();
         let instructions = lower::size(&module);
         let object = machine.emit(&module).map_err(JitError::Llvm)?;
         timings.emit = micros(started);
-        Ok(Translated { object, objects, instructions })
+        Ok(Translated {
+            object,
+            objects,
+            instructions,
+        })
     }
 
     /// Parse, check, lower, optimise.
     fn prepare<'c>(
         &self,
         context: &'c Context,
+        machine: &Machine,
         image: &Image<'_>,
         manifest: &Manifest<'_>,
         timings: &mut Timings,
     ) -> Result<(Module<'c>, Vec<u32>), JitError> {
         let started = Instant::now();
-        let module = context.parse_bitcode(image.code).map_err(JitError::Invalid)?;
+        let module = context
+            .parse_bitcode(image.code)
+            .map_err(JitError::Invalid)?;
         let externals = refuse::inspect(&module, manifest)?;
         module.verify().map_err(JitError::Invalid)?;
-        let missing: Vec<_> =
-            externals.imports.iter().filter(|name| bitcode_runtime::lookup(name).is_none()).cloned().collect();
+        let missing: Vec<_> = externals
+            .imports
+            .iter()
+            .filter(|name| bitcode_runtime::lookup(name).is_none())
+            .cloned()
+            .collect();
         if !missing.is_empty() {
-            return Err(JitError::Unresolved { symbols: missing, reason: "this node does not offer" });
+            return Err(JitError::Unresolved {
+                symbols: missing,
+                reason: "this node does not offer",
+            });
         }
         timings.parse = micros(started);
         let started = Instant::now();
-        let machine = self.target.machine()?;
         lower::lower(context, &module, manifest.entry)?;
         machine.adopt(&module);
         lower::set_target(context, &module, &self.target.cpu, &self.target.features);
         if cfg!(debug_assertions) {
             module.verify().map_err(JitError::Llvm)?;
         }
-        machine.run("default<O3>", &module).map_err(JitError::Llvm)?;
-        lower::finish(context, &module, &machine)?;
+        machine
+            .run("default<O3>", &module)
+            .map_err(JitError::Llvm)?;
+        lower::finish(context, &module, machine)?;
         lower::set_target(context, &module, &self.target.cpu, &self.target.features);
         if cfg!(debug_assertions) {
             module.verify().map_err(JitError::Llvm)?;
@@ -155,7 +218,7 @@ impl Jit {
 }
 
 struct Translated {
-    object: crate::llvm::Buffer,
+    object: Buffer,
     objects: Vec<u32>,
     instructions: usize,
 }
@@ -165,7 +228,10 @@ fn check_abi(manifest: &Manifest<'_>) -> Result<(), JitError> {
     if manifest.abi == offered {
         return Ok(());
     }
-    Err(JitError::Abi { found: manifest.abi.to_owned(), offered })
+    Err(JitError::Abi {
+        found: manifest.abi.to_owned(),
+        offered,
+    })
 }
 
 fn micros(since: Instant) -> u32 {

@@ -27,9 +27,21 @@ pub struct Compiled {
 }
 
 impl Compiled {
-    pub(crate) fn new(linked: Linked, constants: Constants, object: usize, timings: Timings, limits: Limits) -> Self {
+    pub(crate) fn new(
+        linked: Linked,
+        constants: Constants,
+        object: usize,
+        timings: Timings,
+        limits: Limits,
+    ) -> Self {
         let bytes = object + constants.bytes();
-        Self { linked, constants, bytes, timings, limits }
+        Self {
+            linked,
+            constants,
+            bytes,
+            timings,
+            limits,
+        }
     }
 
     /// Bytes of code and constants, about.
@@ -56,6 +68,9 @@ impl Compiled {
 
 impl std::fmt::Debug for Compiled {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Compiled").field("bytes", &self.bytes).field("timings", &self.timings).finish_non_exhaustive()
+        f.debug_struct("Compiled")
+            .field("bytes", &self.bytes)
+            .field("timings", &self.timings)
+            .finish_non_exhaustive()
     }
 }

@@ -55,7 +55,9 @@ pub enum JitError {
     #[error("the archive's objects cannot be built: {0}")]
     Objects(BuildError),
     /// LLVM failed on an image that it had accepted. Our fault, or LLVM's.
-    #[error("LLVM could not compile the image: {0} (this is a fault of the node, not of the sender: please report it)")]
+    #[error(
+        "LLVM could not compile the image: {0} (this is a fault of the node, not of the sender: please report it)"
+    )]
     Llvm(String),
     /// The node's own set-up is wrong.
     #[error("the node cannot compile: {0}")]
@@ -139,7 +141,10 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::AbsoluteAddress { place, address } => {
-                write!(f, "{place} holds the absolute address {address:#x} of another process")
+                write!(
+                    f,
+                    "{place} holds the absolute address {address:#x} of another process"
+                )
             }
             Self::Assembly { place } => write!(f, "{place} holds assembly"),
             Self::Alias { name } => write!(f, "{name} is an alias or an indirect function"),
@@ -148,18 +153,32 @@ impl fmt::Display for Refusal {
             Self::Attachment { name, what } => write!(f, "{name} has {what}"),
             Self::Entry { name, problem } => write!(f, "the entry {name} {problem}"),
             Self::DataLayout { layout } => {
-                write!(f, "its data layout {layout:?} is not that of a little-endian machine with 64-bit pointers")
+                write!(
+                    f,
+                    "its data layout {layout:?} is not that of a little-endian machine with 64-bit pointers"
+                )
             }
-            Self::Intrinsic { name } => write!(f, "it calls {name}, which is no intrinsic of LLVM's or Julia's that a node knows"),
+            Self::Intrinsic { name } => write!(
+                f,
+                "it calls {name}, which is no intrinsic of LLVM's or Julia's that a node knows"
+            ),
         }
     }
 }
 
 /// At most eight names, quoted.
 fn names(symbols: &[String]) -> String {
-    let shown: Vec<_> = symbols.iter().take(8).map(|symbol| format!("`{symbol}`")).collect();
+    let shown: Vec<_> = symbols
+        .iter()
+        .take(8)
+        .map(|symbol| format!("`{symbol}`"))
+        .collect();
     let more = symbols.len().saturating_sub(shown.len());
-    let rest = if more == 0 { String::new() } else { format!(" and {more} more") };
+    let rest = if more == 0 {
+        String::new()
+    } else {
+        format!(" and {more} more")
+    };
     shown.join(", ") + &rest
 }
 
@@ -169,19 +188,38 @@ mod tests {
 
     #[test]
     fn every_error_has_its_code() {
-        let address = Refusal::AbsoluteAddress { place: "f".into(), address: 0x7f00_1234 };
-        assert_eq!(JitError::Refused(address.clone()).code(), ErrorCode::BAD_IMAGE);
+        let address = Refusal::AbsoluteAddress {
+            place: "f".into(),
+            address: 0x7f00_1234,
+        };
+        assert_eq!(
+            JitError::Refused(address.clone()).code(),
+            ErrorCode::BAD_IMAGE
+        );
         assert!(address.to_string().contains("0x7f001234"));
-        assert_eq!(JitError::Abi { found: "julia-9".into(), offered: "julia-1.5-64le" }.code(), ErrorCode::BAD_ABI);
+        assert_eq!(
+            JitError::Abi {
+                found: "julia-9".into(),
+                offered: "julia-1.5-64le"
+            }
+            .code(),
+            ErrorCode::BAD_ABI
+        );
         assert_eq!(JitError::Llvm(String::new()).code(), ErrorCode::INTERNAL);
     }
 
     #[test]
     fn unresolved_names_are_listed_and_cut() {
         let symbols = (0..10).map(|i| format!("s{i}")).collect();
-        let error = JitError::Unresolved { symbols, reason: "this node does not offer" };
+        let error = JitError::Unresolved {
+            symbols,
+            reason: "this node does not offer",
+        };
         let text = error.to_string();
-        assert!(text.contains("`s7` and 2 more, which this node does not offer"), "{text}");
+        assert!(
+            text.contains("`s7` and 2 more, which this node does not offer"),
+            "{text}"
+        );
         assert_eq!(error.code(), ErrorCode::UNRESOLVED_SYMBOL);
     }
 }

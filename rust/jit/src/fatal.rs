@@ -26,7 +26,10 @@ pub(crate) fn guarded<T, F: FnOnce() -> T>(work: F) -> Result<T, String> {
     static INSTALLED: Once = Once::new();
     // SAFETY: a handler that does not return to LLVM.
     INSTALLED.call_once(|| unsafe { LLVMInstallFatalErrorHandler(Some(on_fatal)) });
-    let mut job = Job::<T, F> { work: Some(work), result: None };
+    let mut job = Job::<T, F> {
+        work: Some(work),
+        result: None,
+    };
     let mut landing = Landing::new();
     let outer = LANDING.replace(&raw const landing);
     // SAFETY: `run` takes the job's address; the landing lives on.
@@ -55,7 +58,9 @@ extern "C" fn run<T, F: FnOnce() -> T>(job: usize, _: usize, _: usize) -> i64 {
 
 extern "C" fn on_fatal(reason: *const c_char) {
     // SAFETY: LLVM passes a C string.
-    let reason = unsafe { CStr::from_ptr(reason) }.to_string_lossy().into_owned();
+    let reason = unsafe { CStr::from_ptr(reason) }
+        .to_string_lossy()
+        .into_owned();
     let landing = LANDING.get();
     if landing.is_null() {
         // Outside a compilation there is nowhere to go back to: LLVM exits.
@@ -84,7 +89,7 @@ mod tests {
 
     #[test]
     fn panics_go_through() {
-        let panic = std::panic::catch_unwind(|| guarded(|| panic!("a test"))).unwrap_err();
+        let panic = catch_unwind(|| guarded(|| panic!("a test"))).unwrap_err();
         assert_eq!(*panic.downcast::<&str>().unwrap(), "a test");
     }
 }

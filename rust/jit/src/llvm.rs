@@ -25,7 +25,9 @@ pub(crate) unsafe fn take_message(message: *mut c_char) -> String {
         return String::new();
     }
     // SAFETY: a C string.
-    let text = unsafe { CStr::from_ptr(message) }.to_string_lossy().into_owned();
+    let text = unsafe { CStr::from_ptr(message) }
+        .to_string_lossy()
+        .into_owned();
     // SAFETY: LLVM's to free, once.
     unsafe { LLVMDisposeMessage(message) };
     text
@@ -42,7 +44,9 @@ pub(crate) unsafe fn outcome(error: LLVMErrorRef) -> Result<(), String> {
     // SAFETY: consumes the error.
     let message = unsafe { LLVMGetErrorMessage(error) };
     // SAFETY: a C string.
-    let text = unsafe { CStr::from_ptr(message) }.to_string_lossy().into_owned();
+    let text = unsafe { CStr::from_ptr(message) }
+        .to_string_lossy()
+        .into_owned();
     // SAFETY: the message of an error, freed once.
     unsafe { LLVMDisposeErrorMessage(message) };
     Err(text)
@@ -52,6 +56,8 @@ pub(crate) unsafe fn outcome(error: LLVMErrorRef) -> Result<(), String> {
 pub fn version() -> String {
     let (mut major, mut minor, mut patch) = (0, 0, 0);
     // SAFETY: writes three locals.
-    unsafe { inkwell::llvm_sys::core::LLVMGetVersion(&raw mut major, &raw mut minor, &raw mut patch) };
+    unsafe {
+        inkwell::llvm_sys::core::LLVMGetVersion(&raw mut major, &raw mut minor, &raw mut patch)
+    };
     format!("{major}.{minor}.{patch}")
 }

@@ -6,16 +6,19 @@
 
 mod builder;
 mod calls;
+mod layout;
 
 use crate::error::JitError;
 use crate::llvm::{Context, Machine, Module, functions, globals, instructions, name_of, uses};
-use bitcode_runtime::thread::{BUMP_MAX, CURSOR_OFFSET, EXCEPTIONS_OFFSET, HANDLER_OFFSET, HANDLER_PREV, LIMIT_OFFSET};
+use bitcode_runtime::thread::{
+    BUMP_MAX, CURSOR_OFFSET, EXCEPTIONS_OFFSET, HANDLER_OFFSET, HANDLER_PREV, LIMIT_OFFSET,
+};
 use builder::Builder;
 use inkwell::llvm_sys::LLVMLinkage;
 use inkwell::llvm_sys::comdat::LLVMSetComdat;
 use inkwell::llvm_sys::core::{
-    LLVMAddAttributeAtIndex, LLVMDeleteFunction, LLVMIsDeclaration, LLVMSetAlignment, LLVMSetDLLStorageClass, LLVMSetLinkage,
-    LLVMSetVisibility,
+    LLVMAddAttributeAtIndex, LLVMDeleteFunction, LLVMIsDeclaration, LLVMSetAlignment,
+    LLVMSetDLLStorageClass, LLVMSetLinkage, LLVMSetVisibility,
 };
 use inkwell::llvm_sys::debuginfo::LLVMStripModuleDebugInfo;
 use inkwell::llvm_sys::prelude::LLVMValueRef;
@@ -45,6 +48,7 @@ pub(crate) fn lower(context: &Context, module: &Module<'_>, entry: &str) -> Resu
     unsafe { LLVMStripModuleDebugInfo(module.raw()) };
     let prelude = context.parse_text(PRELUDE).map_err(JitError::Llvm)?;
     let builder = Builder::new(context, module, &prelude);
+    layout::keep_origins_layout(&builder, module)?;
     for function in functions(module.raw()) {
         // SAFETY: a live function.
         if unsafe { LLVMIsDeclaration(function) } == 0 {
@@ -53,9 +57,14 @@ pub(crate) fn lower(context: &Context, module: &Module<'_>, entry: &str) -> Resu
     }
     drop(builder);
     for name in INTRINSICS {
-        if let Some(left) = functions(module.raw()).into_iter().find(|function| name_of(*function) == name) {
+        if let Some(left) = functions(module.raw())
+            .into_iter()
+            .find(|function| name_of(*function) == name)
+        {
             if !uses(left).is_empty() {
-                return Err(JitError::Unsupported(format!("{name} is used other than by calling it")));
+                return Err(JitError::Unsupported(format!(
+                    "{name} is used other than by calling it"
+                )));
             }
             // SAFETY: nothing uses it.
             unsafe { LLVMDeleteFunction(left) };
@@ -67,11 +76,18 @@ pub(crate) fn lower(context: &Context, module: &Module<'_>, entry: &str) -> Resu
 
 /// Everything defined here is nobody else's, but the entry.
 fn make_private(module: &Module<'_>, entry: &str) {
-    for value in functions(module.raw()).into_iter().chain(globals(module.raw())) {
+    for value in functions(module.raw())
+        .into_iter()
+        .chain(globals(module.raw()))
+    {
         // SAFETY: a live global, in every line of this loop.
         let declared = unsafe { LLVMIsDeclaration(value) } != 0;
         let visible = declared || name_of(value) == entry;
-        let linkage = if visible { LLVMLinkage::LLVMExternalLinkage } else { LLVMLinkage::LLVMInternalLinkage };
+        let linkage = if visible {
+            LLVMLinkage::LLVMExternalLinkage
+        } else {
+            LLVMLinkage::LLVMInternalLinkage
+        };
         // SAFETY: as above.
         unsafe { LLVMSetComdat(value, ptr::null_mut()) };
         // SAFETY: as above.
@@ -115,7 +131,11 @@ pub(crate) fn set_target(context: &Context, module: &Module<'_>, cpu: &str, feat
 }
 
 /// Inlines what the prelude's functions do.
-pub(crate) fn finish(context: &Context, module: &Module<'_>, machine: &Machine) -> Result<(), JitError> {
+pub(crate) fn finish(
+    context: &Context,
+    module: &Module<'_>,
+    machine: &Machine,
+) -> Result<(), JitError> {
     let used = |function: &LLVMValueRef| name_of(*function).starts_with("bc.");
     if !functions(module.raw()).iter().any(used) {
         return Ok(());
@@ -127,7 +147,8 @@ pub(crate) fn finish(context: &Context, module: &Module<'_>, machine: &Machine) 
         // SAFETY: a live function, now defined.
         unsafe { LLVMSetLinkage(function, LLVMLinkage::LLVMInternalLinkage) };
     }
-    let passes = "always-inline,globaldce,function(early-cse,instcombine<no-verify-fixpoint>,simplifycfg)";
+    let passes =
+        "always-inline,globaldce,function(early-cse,instcombine<no-verify-fixpoint>,simplifycfg)";
     machine.run(passes, module).map_err(JitError::Llvm)
 }
 
@@ -140,10 +161,17 @@ fn bodies() -> String {
         ("@HANDLER_PREV@", HANDLER_PREV),
         ("@EXCEPTIONS@", EXCEPTIONS_OFFSET),
     ];
-    numbers.iter().fold(BODIES.to_owned(), |text, (name, number)| text.replace(name, &number.to_string()))
+    numbers
+        .iter()
+        .fold(BODIES.to_owned(), |text, (name, number)| {
+            text.replace(name, &number.to_string())
+        })
 }
 
 /// How many instructions a module has: for tests and logs.
 pub(crate) fn size(module: &Module<'_>) -> usize {
-    functions(module.raw()).into_iter().map(|function| instructions(function).len()).sum()
+    functions(module.raw())
+        .into_iter()
+        .map(|function| instructions(function).len())
+        .sum()
 }

@@ -20,7 +20,11 @@ fn describe<'a>(object: &'a Object<'a>) -> Description<'a> {
         Object::Data(data) => Description::Data {
             ty: data.ty,
             bytes: data.bytes,
-            references: data.relocations.iter().filter_map(|slot| Some((slot.offset, slot.target?))).collect(),
+            references: data
+                .relocations
+                .iter()
+                .filter_map(|slot| Some((slot.offset, slot.target?)))
+                .collect(),
         },
         Object::Array(array) => Description::Array {
             ty: array.ty,
@@ -58,5 +62,10 @@ fn describe_field(field: &Field) -> FieldDescription {
         manifest::FieldKind::Reference => FieldKind::Reference,
         manifest::FieldKind::Union => FieldKind::Union,
     };
-    FieldDescription { offset: field.offset, size: field.size, kind, ty: field.ty }
+    FieldDescription {
+        offset: field.offset,
+        size: field.size,
+        kind,
+        ty: field.ty,
+    }
 }

@@ -6,18 +6,22 @@
 //! gives its memory back; since libraries themselves cannot be removed through LLVM's C API, cleared ones are used again.
 
 use crate::llvm::{Buffer, Machine, outcome};
-use inkwell::llvm_sys::error::{LLVMErrorRef, LLVMGetErrorMessage, LLVMDisposeErrorMessage};
+use inkwell::llvm_sys::error::{LLVMDisposeErrorMessage, LLVMErrorRef, LLVMGetErrorMessage};
 use inkwell::llvm_sys::orc2::lljit::{
     LLVMOrcCreateLLJIT, LLVMOrcCreateLLJITBuilder, LLVMOrcDisposeLLJIT, LLVMOrcLLJITAddObjectFile,
-    LLVMOrcLLJITBuilderSetJITTargetMachineBuilder, LLVMOrcLLJITGetExecutionSession, LLVMOrcLLJITMangleAndIntern, LLVMOrcLLJITRef,
+    LLVMOrcLLJITBuilderSetJITTargetMachineBuilder, LLVMOrcLLJITGetExecutionSession,
+    LLVMOrcLLJITMangleAndIntern, LLVMOrcLLJITRef,
 };
 use inkwell::llvm_sys::orc2::{
-    LLVMJITEvaluatedSymbol, LLVMJITSymbolFlags, LLVMJITSymbolGenericFlags, LLVMOrcAbsoluteSymbols, LLVMOrcCLookupSet,
-    LLVMOrcCLookupSetElement, LLVMOrcCSymbolMapPair, LLVMOrcCreateCustomCAPIDefinitionGenerator, LLVMOrcDefinitionGeneratorRef,
-    LLVMOrcDisposeMaterializationUnit, LLVMOrcExecutionSessionCreateBareJITDylib, LLVMOrcExecutionSessionLookup,
-    LLVMOrcExecutionSessionRef, LLVMOrcExecutionSessionSetErrorReporter, LLVMOrcJITDylibAddGenerator, LLVMOrcJITDylibClear,
-    LLVMOrcJITDylibDefine, LLVMOrcJITDylibLookupFlags, LLVMOrcJITDylibRef, LLVMOrcJITTargetMachineBuilderCreateFromTargetMachine,
-    LLVMOrcLookupKind, LLVMOrcLookupStateRef, LLVMOrcRetainSymbolStringPoolEntry, LLVMOrcSymbolLookupFlags,
+    LLVMJITEvaluatedSymbol, LLVMJITSymbolFlags, LLVMJITSymbolGenericFlags, LLVMOrcAbsoluteSymbols,
+    LLVMOrcCLookupSet, LLVMOrcCLookupSetElement, LLVMOrcCSymbolMapPair,
+    LLVMOrcCreateCustomCAPIDefinitionGenerator, LLVMOrcDefinitionGeneratorRef,
+    LLVMOrcDisposeMaterializationUnit, LLVMOrcExecutionSessionCreateBareJITDylib,
+    LLVMOrcExecutionSessionLookup, LLVMOrcExecutionSessionRef,
+    LLVMOrcExecutionSessionSetErrorReporter, LLVMOrcJITDylibAddGenerator, LLVMOrcJITDylibClear,
+    LLVMOrcJITDylibDefine, LLVMOrcJITDylibLookupFlags, LLVMOrcJITDylibRef,
+    LLVMOrcJITTargetMachineBuilderCreateFromTargetMachine, LLVMOrcLookupKind,
+    LLVMOrcLookupStateRef, LLVMOrcRetainSymbolStringPoolEntry, LLVMOrcSymbolLookupFlags,
     LLVMOrcSymbolStringPoolEntryRef, LLVMOrcSymbolStringPoolEntryStr,
 };
 use std::ffi::{CStr, CString, c_void};
@@ -55,7 +59,8 @@ impl Orc {
         // SAFETY: makes a builder.
         let builder = unsafe { LLVMOrcCreateLLJITBuilder() };
         // SAFETY: takes the machine.
-        let target = unsafe { LLVMOrcJITTargetMachineBuilderCreateFromTargetMachine(machine.into_raw()) };
+        let target =
+            unsafe { LLVMOrcJITTargetMachineBuilderCreateFromTargetMachine(machine.into_raw()) };
         // SAFETY: takes the target.
         unsafe { LLVMOrcLLJITBuilderSetJITTargetMachineBuilder(builder, target) };
         let mut jit = ptr::null_mut();
@@ -67,24 +72,36 @@ impl Orc {
         let session = unsafe { LLVMOrcLLJITGetExecutionSession(jit) };
         // SAFETY: a live session. What is reported here is also returned by the lookup that failed.
         unsafe { LLVMOrcExecutionSessionSetErrorReporter(session, discard, ptr::null_mut()) };
-        Ok(Arc::new(Self { jit, session, spare: Mutex::new(Vec::new()), resolver: Box::new(resolver) }))
+        Ok(Arc::new(Self {
+            jit,
+            session,
+            spare: Mutex::new(Vec::new()),
+            resolver: Box::new(resolver),
+        }))
     }
 
     fn library(&self) -> Result<Dylib, String> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let spare = self
+            .spare
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop();
         if let Some(spare) = spare {
             return Ok(spare);
         }
-        let name = CString::new(format!("archive.{}", NEXT.fetch_add(1, Ordering::Relaxed))).unwrap_or_default();
+        let name = CString::new(format!("archive.{}", NEXT.fetch_add(1, Ordering::Relaxed)))
+            .unwrap_or_default();
         // SAFETY: a live session, a C string.
-        let library = unsafe { LLVMOrcExecutionSessionCreateBareJITDylib(self.session, name.as_ptr()) };
+        let library =
+            unsafe { LLVMOrcExecutionSessionCreateBareJITDylib(self.session, name.as_ptr()) };
         if library.is_null() {
             return Err("LLVM made no library".into());
         }
         let resolver = (&raw const *self.resolver).cast_mut().cast::<c_void>();
         // SAFETY: the resolver lives as long as the session.
-        let generator = unsafe { LLVMOrcCreateCustomCAPIDefinitionGenerator(offer, resolver, keep) };
+        let generator =
+            unsafe { LLVMOrcCreateCustomCAPIDefinitionGenerator(offer, resolver, keep) };
         // SAFETY: takes the generator.
         unsafe { LLVMOrcJITDylibAddGenerator(library, generator) };
         Ok(Dylib(library))
@@ -97,11 +114,21 @@ impl Orc {
     }
 
     /// Links an object file; `absolute` are names that only it sees.
-    pub(crate) fn link(self: &Arc<Self>, object: Buffer, absolute: &[(String, usize)], entry: &str) -> Result<Linked, String> {
-        let mut linked = Linked { orc: self.clone(), library: self.library()?, entry: 0 };
+    pub(crate) fn link(
+        self: &Arc<Self>,
+        object: Buffer,
+        absolute: &[(String, usize)],
+        entry: &str,
+    ) -> Result<Linked, String> {
+        let mut linked = Linked {
+            orc: self.clone(),
+            library: self.library()?,
+            entry: 0,
+        };
         self.define(linked.library, absolute)?;
         // SAFETY: takes the object.
-        let error = unsafe { LLVMOrcLLJITAddObjectFile(self.jit, linked.library.0, object.into_raw()) };
+        let error =
+            unsafe { LLVMOrcLLJITAddObjectFile(self.jit, linked.library.0, object.into_raw()) };
         // SAFETY: what LLVM returned.
         unsafe { outcome(error) }?;
         linked.entry = self.lookup(linked.library, entry)?;
@@ -112,7 +139,10 @@ impl Orc {
         if absolute.is_empty() {
             return Ok(());
         }
-        let mut pairs: Vec<_> = absolute.iter().map(|(name, address)| pair(self.intern(name), *address)).collect();
+        let mut pairs: Vec<_> = absolute
+            .iter()
+            .map(|(name, address)| pair(self.intern(name), *address))
+            .collect();
         // SAFETY: takes the names.
         let unit = unsafe { LLVMOrcAbsoluteSymbols(pairs.as_mut_ptr(), pairs.len()) };
         // SAFETY: takes the unit if it succeeds.
@@ -127,16 +157,22 @@ impl Orc {
 
     /// Links what the symbol needs, and returns its address.
     fn lookup(&self, library: Dylib, name: &str) -> Result<usize, String> {
-        let mut order = [inkwell::llvm_sys::orc2::LLVMOrcCJITDylibSearchOrderElement {
-            JD: library.0,
-            JDLookupFlags: LLVMOrcJITDylibLookupFlags::LLVMOrcJITDylibLookupFlagsMatchAllSymbols,
-        }];
+        let mut order = [
+            inkwell::llvm_sys::orc2::LLVMOrcCJITDylibSearchOrderElement {
+                JD: library.0,
+                JDLookupFlags:
+                    LLVMOrcJITDylibLookupFlags::LLVMOrcJITDylibLookupFlagsMatchAllSymbols,
+            },
+        ];
         let entry = self.intern(name);
         let mut wanted = [LLVMOrcCLookupSetElement {
             Name: entry,
             LookupFlags: LLVMOrcSymbolLookupFlags::LLVMOrcSymbolLookupFlagsRequiredSymbol,
         }];
-        let answer = Answer { found: Mutex::new(None), ready: Condvar::new() };
+        let answer = Answer {
+            found: Mutex::new(None),
+            ready: Condvar::new(),
+        };
         // SAFETY: a live session and library; takes the name; the answer is waited for below.
         unsafe {
             LLVMOrcExecutionSessionLookup(
@@ -152,7 +188,10 @@ impl Orc {
         }
         let mut found = answer.found.lock().unwrap_or_else(PoisonError::into_inner);
         while found.is_none() {
-            found = answer.ready.wait(found).unwrap_or_else(PoisonError::into_inner);
+            found = answer
+                .ready
+                .wait(found)
+                .unwrap_or_else(PoisonError::into_inner);
         }
         found.take().unwrap_or_else(|| Err("no answer".into()))
     }
@@ -171,8 +210,17 @@ impl Drop for Orc {
 
 fn pair(name: LLVMOrcSymbolStringPoolEntryRef, address: usize) -> LLVMOrcCSymbolMapPair {
     let exported = LLVMJITSymbolGenericFlags::LLVMJITSymbolGenericFlagsExported as u8;
-    let flags = LLVMJITSymbolFlags { GenericFlags: exported, TargetFlags: 0 };
-    LLVMOrcCSymbolMapPair { Name: name, Sym: LLVMJITEvaluatedSymbol { Address: address as u64, Flags: flags } }
+    let flags = LLVMJITSymbolFlags {
+        GenericFlags: exported,
+        TargetFlags: 0,
+    };
+    LLVMOrcCSymbolMapPair {
+        Name: name,
+        Sym: LLVMJITEvaluatedSymbol {
+            Address: address as u64,
+            Flags: flags,
+        },
+    }
 }
 
 struct Answer {
@@ -181,7 +229,12 @@ struct Answer {
 }
 
 /// The end of a lookup.
-extern "C" fn answered(error: LLVMErrorRef, pairs: *mut LLVMOrcCSymbolMapPair, count: usize, answer: *mut c_void) {
+extern "C" fn answered(
+    error: LLVMErrorRef,
+    pairs: *mut LLVMOrcCSymbolMapPair,
+    count: usize,
+    answer: *mut c_void,
+) {
     // SAFETY: what LLVM passed.
     let outcome = unsafe { outcome(error) };
     let found = outcome.and_then(|()| {
@@ -225,7 +278,11 @@ extern "C" fn offer(
     // SAFETY: the resolver of the linker that made the generator.
     let resolver = unsafe { *resolver.cast::<Resolver>() };
     // SAFETY: so many elements.
-    let wanted = if count == 0 { &[] } else { unsafe { std::slice::from_raw_parts(wanted, count) } };
+    let wanted = if count == 0 {
+        &[]
+    } else {
+        unsafe { std::slice::from_raw_parts(wanted, count) }
+    };
     let mut pairs = Vec::new();
     for element in wanted {
         // SAFETY: a live entry of the string pool.
@@ -265,7 +322,12 @@ impl Drop for Linked {
         let error = unsafe { LLVMOrcJITDylibClear(self.library.0) };
         // SAFETY: what LLVM returned.
         match unsafe { outcome(error) } {
-            Ok(()) => self.orc.spare.lock().unwrap_or_else(PoisonError::into_inner).push(self.library),
+            Ok(()) => self
+                .orc
+                .spare
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(self.library),
             Err(message) => tracing::warn!(message, "code could not be freed"),
         }
     }

@@ -9,15 +9,19 @@ use crate::llvm::{Module, functions, globals, instructions, name_of, operands, u
 use bitcode_wire::manifest::{Manifest, object_index};
 use inkwell::llvm_sys::LLVMOpcode;
 use inkwell::llvm_sys::core::{
-    LLVMConstIntGetZExtValue, LLVMCountParamTypes, LLVMDeleteFunction, LLVMDeleteGlobal, LLVMGetConstOpcode,
-    LLVMGetDataLayoutStr, LLVMGetFirstGlobalAlias, LLVMGetFirstGlobalIFunc, LLVMGetFunctionCallConv, LLVMGetGC, LLVMGetInitializer,
-    LLVMGetInstructionOpcode, LLVMGetIntTypeWidth, LLVMGetIntrinsicID, LLVMGetModuleInlineAsm, LLVMGetNamedFunction,
-    LLVMGetParamTypes, LLVMGetReturnType, LLVMGetSection, LLVMGetTypeKind, LLVMGlobalGetValueType, LLVMHasPersonalityFn,
-    LLVMHasPrefixData, LLVMHasPrologueData, LLVMIsAConstant, LLVMIsAConstantExpr, LLVMIsAConstantInt, LLVMIsAFunction,
-    LLVMIsAGlobalVariable, LLVMIsAInlineAsm, LLVMIsDeclaration, LLVMIsFunctionVarArg, LLVMIsThreadLocal,
+    LLVMConstIntGetZExtValue, LLVMCountParamTypes, LLVMDeleteFunction, LLVMDeleteGlobal,
+    LLVMGetConstOpcode, LLVMGetDataLayoutStr, LLVMGetFirstGlobalAlias, LLVMGetFirstGlobalIFunc,
+    LLVMGetFunctionCallConv, LLVMGetGC, LLVMGetInitializer, LLVMGetInstructionOpcode,
+    LLVMGetIntTypeWidth, LLVMGetIntrinsicID, LLVMGetModuleInlineAsm, LLVMGetNamedFunction,
+    LLVMGetParamTypes, LLVMGetReturnType, LLVMGetSection, LLVMGetTypeKind, LLVMGlobalGetValueType,
+    LLVMHasPersonalityFn, LLVMHasPrefixData, LLVMHasPrologueData, LLVMIsAConstant,
+    LLVMIsAConstantExpr, LLVMIsAConstantInt, LLVMIsAFunction, LLVMIsAGlobalVariable,
+    LLVMIsAInlineAsm, LLVMIsDeclaration, LLVMIsFunctionVarArg, LLVMIsThreadLocal,
 };
 use inkwell::llvm_sys::prelude::{LLVMTypeRef, LLVMValueRef};
-use inkwell::llvm_sys::target::{LLVMByteOrder, LLVMByteOrdering, LLVMCreateTargetData, LLVMDisposeTargetData, LLVMPointerSize};
+use inkwell::llvm_sys::target::{
+    LLVMByteOrder, LLVMByteOrdering, LLVMCreateTargetData, LLVMDisposeTargetData, LLVMPointerSize,
+};
 use std::collections::HashSet;
 use std::ffi::{CStr, CString};
 
@@ -42,20 +46,30 @@ pub(crate) fn inspect(module: &Module<'_>, manifest: &Manifest<'_>) -> Result<Ex
     data_layout(module)?;
     whole_module(module)?;
     entry(module, manifest.entry)?;
-    let mut walk = Walk { seen: HashSet::new() };
+    let mut walk = Walk {
+        seen: HashSet::new(),
+    };
     let mut total = 0;
     for global in globals(module.raw()) {
         variable(global, &mut walk)?;
     }
     let all = functions(module.raw());
     if all.len() > MAX_FUNCTIONS {
-        return Err(JitError::TooLarge { what: "functions", found: all.len(), limit: MAX_FUNCTIONS });
+        return Err(JitError::TooLarge {
+            what: "functions",
+            found: all.len(),
+            limit: MAX_FUNCTIONS,
+        });
     }
     for function in all {
         attachments(function)?;
         total += body(function, &mut walk)?;
         if total > MAX_INSTRUCTIONS {
-            return Err(JitError::TooLarge { what: "instructions", found: total, limit: MAX_INSTRUCTIONS });
+            return Err(JitError::TooLarge {
+                what: "instructions",
+                found: total,
+                limit: MAX_INSTRUCTIONS,
+            });
         }
     }
     externals(module, manifest)
@@ -80,7 +94,9 @@ fn data_layout(module: &Module<'_>) -> Result<(), JitError> {
     if matches!(order, LLVMByteOrdering::LLVMLittleEndian) && pointer == 8 {
         return Ok(());
     }
-    Err(refused(Refusal::DataLayout { layout: text.to_string_lossy().into_owned() }))
+    Err(refused(Refusal::DataLayout {
+        layout: text.to_string_lossy().into_owned(),
+    }))
 }
 
 fn whole_module(module: &Module<'_>) -> Result<(), JitError> {
@@ -88,22 +104,33 @@ fn whole_module(module: &Module<'_>) -> Result<(), JitError> {
     // SAFETY: a live module; writes a local.
     unsafe { LLVMGetModuleInlineAsm(module.raw(), &raw mut length) };
     if length > 0 {
-        return Err(refused(Refusal::Assembly { place: "the module".into() }));
+        return Err(refused(Refusal::Assembly {
+            place: "the module".into(),
+        }));
     }
     // SAFETY: a live module.
     let alias = unsafe { LLVMGetFirstGlobalAlias(module.raw()) };
     // SAFETY: a live module.
     let indirect = unsafe { LLVMGetFirstGlobalIFunc(module.raw()) };
     match [alias, indirect].into_iter().find(|found| !found.is_null()) {
-        Some(found) => Err(refused(Refusal::Alias { name: name_of(found) })),
+        Some(found) => Err(refused(Refusal::Alias {
+            name: name_of(found),
+        })),
         None => Ok(()),
     }
 }
 
 /// `i32 (i64, i64, i64)`, defined, in C's convention.
 fn entry(module: &Module<'_>, name: &str) -> Result<(), JitError> {
-    let problem = |problem| Err(refused(Refusal::Entry { name: name.into(), problem }));
-    let Ok(c_name) = CString::new(name) else { return problem("has a NUL in its name") };
+    let problem = |problem| {
+        Err(refused(Refusal::Entry {
+            name: name.into(),
+            problem,
+        }))
+    };
+    let Ok(c_name) = CString::new(name) else {
+        return problem("has a NUL in its name");
+    };
     // SAFETY: a live module, a C string.
     let function = unsafe { LLVMGetNamedFunction(module.raw(), c_name.as_ptr()) };
     // SAFETY: a live function.
@@ -126,7 +153,10 @@ fn entry(module: &Module<'_>, name: &str) -> Result<(), JitError> {
     let result = unsafe { LLVMGetReturnType(ty) };
     // SAFETY: a live function.
     let convention = unsafe { LLVMGetFunctionCallConv(function) };
-    if !parameters.iter().all(|ty| is_integer(*ty, 64)) || !is_integer(result, 32) || convention != 0 {
+    if !parameters.iter().all(|ty| is_integer(*ty, 64))
+        || !is_integer(result, 32)
+        || convention != 0
+    {
         return problem("is not of the type i32 (i64, i64, i64)");
     }
     Ok(())
@@ -156,7 +186,11 @@ fn variable(global: LLVMValueRef, walk: &mut Walk) -> Result<(), JitError> {
     section(global, &name)?;
     // SAFETY: a live variable.
     let initial = unsafe { LLVMGetInitializer(global) };
-    if initial.is_null() { Ok(()) } else { walk.constant(initial, &|| format!("the variable {name}")) }
+    if initial.is_null() {
+        Ok(())
+    } else {
+        walk.constant(initial, &|| format!("the variable {name}"))
+    }
 }
 
 fn section(value: LLVMValueRef, name: &str) -> Result<(), JitError> {
@@ -164,7 +198,10 @@ fn section(value: LLVMValueRef, name: &str) -> Result<(), JitError> {
     let section = unsafe { LLVMGetSection(value) };
     // SAFETY: null or a C string.
     if !section.is_null() && !unsafe { CStr::from_ptr(section) }.is_empty() {
-        return Err(refused(Refusal::Attachment { name: name.into(), what: "a section of its own" }));
+        return Err(refused(Refusal::Attachment {
+            name: name.into(),
+            what: "a section of its own",
+        }));
     }
     Ok(())
 }
@@ -180,7 +217,11 @@ fn attachments(function: LLVMValueRef) -> Result<(), JitError> {
     let prefix = unsafe { LLVMHasPrefixData(function) } != 0;
     // SAFETY: as above.
     let prologue = unsafe { LLVMHasPrologueData(function) } != 0;
-    let found = [(gc, "a collector"), (personality, "a personality"), (prefix || prologue, "bytes in front of its code")];
+    let found = [
+        (gc, "a collector"),
+        (personality, "a personality"),
+        (prefix || prologue, "bytes in front of its code"),
+    ];
     match found.into_iter().find(|(has, _)| *has) {
         Some((_, what)) => Err(refused(Refusal::Attachment { name, what })),
         None => Ok(()),
@@ -222,7 +263,10 @@ fn address(value: LLVMValueRef, place: &dyn Fn() -> String) -> Result<(), JitErr
     if number < NOT_AN_ADDRESS || number > NOT_AN_ADDRESS.wrapping_neg() {
         return Ok(());
     }
-    Err(refused(Refusal::AbsoluteAddress { place: place(), address: number }))
+    Err(refused(Refusal::AbsoluteAddress {
+        place: place(),
+        address: number,
+    }))
 }
 
 /// Constants are shared and nested: each is looked at once.
@@ -231,7 +275,11 @@ struct Walk {
 }
 
 impl Walk {
-    fn constant(&mut self, value: LLVMValueRef, place: &dyn Fn() -> String) -> Result<(), JitError> {
+    fn constant(
+        &mut self,
+        value: LLVMValueRef,
+        place: &dyn Fn() -> String,
+    ) -> Result<(), JitError> {
         let mut pending = vec![value];
         while let Some(value) = pending.pop() {
             // SAFETY: a live value.
@@ -249,7 +297,11 @@ impl Walk {
             // SAFETY: a live value.
             let expression = !unsafe { LLVMIsAConstantExpr(value) }.is_null();
             // SAFETY: a constant expression.
-            let to_pointer = expression && matches!(unsafe { LLVMGetConstOpcode(value) }, LLVMOpcode::LLVMIntToPtr);
+            let to_pointer = expression
+                && matches!(
+                    unsafe { LLVMGetConstOpcode(value) },
+                    LLVMOpcode::LLVMIntToPtr
+                );
             for operand in operands(value) {
                 if to_pointer {
                     address(operand, place)?;
@@ -304,10 +356,18 @@ fn externals(module: &Module<'_>, manifest: &Manifest<'_>) -> Result<Externals, 
     if unnamed.is_empty() {
         return Ok(found);
     }
-    Err(JitError::Unresolved { symbols: unnamed, reason: "the manifest does not name" })
+    Err(JitError::Unresolved {
+        symbols: unnamed,
+        reason: "the manifest does not name",
+    })
 }
 
-fn external(name: String, manifest: &Manifest<'_>, found: &mut Externals, unnamed: &mut Vec<String>) {
+fn external(
+    name: String,
+    manifest: &Manifest<'_>,
+    found: &mut Externals,
+    unnamed: &mut Vec<String>,
+) {
     match object_index(&name) {
         Some(index) if (index as usize) < manifest.objects.len() => found.objects.push(index),
         None if manifest.imports.contains(&name.as_str()) => found.imports.push(name),

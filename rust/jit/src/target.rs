@@ -20,9 +20,17 @@ impl Target {
     pub(crate) fn host(cpu: Option<&str>) -> Result<Self, JitError> {
         initialise().map_err(JitError::Setup)?;
         let target = match cpu {
-            None => Self { triple: host_triple(), cpu: host_cpu(), features: host_features() },
+            None => Self {
+                triple: host_triple(),
+                cpu: host_cpu(),
+                features: host_features(),
+            },
             // A named processor has the features that its name says.
-            Some(cpu) => Self { triple: host_triple(), cpu: cpu.to_owned(), features: String::new() },
+            Some(cpu) => Self {
+                triple: host_triple(),
+                cpu: cpu.to_owned(),
+                features: String::new(),
+            },
         };
         Ok(target)
     }

@@ -86,7 +86,12 @@ impl Arena {
 
     /// An object of `size` bytes with this tag word.
     #[inline]
-    pub(crate) fn object(&self, bump: &Bump, size: usize, tag: usize) -> Result<*mut Value, Exhausted> {
+    pub(crate) fn object(
+        &self,
+        bump: &Bump,
+        size: usize,
+        tag: usize,
+    ) -> Result<*mut Value, Exhausted> {
         if size <= LARGE {
             let total = round_up(size + TAG_BYTES, OBJECT_ALIGN);
             let cursor = bump.cursor.get();
@@ -127,7 +132,10 @@ impl Arena {
             // SAFETY: a live chunk of this arena.
             (2 * unsafe { (*last).bytes }).min(LAST_CHUNK)
         };
-        let bytes = next.max(round_up(at_least + size_of::<Chunk>() + OBJECT_ALIGN, CACHE_ALIGN));
+        let bytes = next.max(round_up(
+            at_least + size_of::<Chunk>() + OBJECT_ALIGN,
+            CACHE_ALIGN,
+        ));
         let memory = self.take(bytes)?.cast::<Chunk>();
         // SAFETY: fresh memory of at least this size.
         unsafe { memory.write(Chunk { next: last, bytes }) };
@@ -138,7 +146,9 @@ impl Arena {
 
     /// Starts taking from the beginning of `chunk`.
     fn aim(bump: &Bump, chunk: *mut Chunk) {
-        let start = chunk.cast::<u8>().wrapping_add(size_of::<Chunk>() + OBJECT_ALIGN - TAG_BYTES);
+        let start = chunk
+            .cast::<u8>()
+            .wrapping_add(size_of::<Chunk>() + OBJECT_ALIGN - TAG_BYTES);
         // SAFETY: a live chunk of this arena.
         let bytes = unsafe { (*chunk).bytes };
         bump.cursor.set(start);
@@ -204,7 +214,11 @@ impl Arena {
         let block = data.wrapping_sub(BLOCK).cast::<Block>();
         // SAFETY: the caller says that it may be read.
         let (seal, total) = unsafe { ((*block).seal, (*block).bytes) };
-        if seal == SEAL ^ block as usize { Ok(total - BLOCK - CACHE_ALIGN) } else { Err(ForeignPointer) }
+        if seal == SEAL ^ block as usize {
+            Ok(total - BLOCK - CACHE_ALIGN)
+        } else {
+            Err(ForeignPointer)
+        }
     }
 
     /// Frees a block before the call ends.
@@ -289,7 +303,10 @@ mod tests {
     use super::*;
 
     fn bump() -> Bump {
-        Bump { cursor: Cell::new(ptr::null_mut()), limit: Cell::new(ptr::null_mut()) }
+        Bump {
+            cursor: Cell::new(ptr::null_mut()),
+            limit: Cell::new(ptr::null_mut()),
+        }
     }
 
     #[test]

@@ -15,8 +15,8 @@ pub(crate) use grow::*;
 pub(crate) use shrink::*;
 
 use crate::layout::{
-    ARRAY_ALIGNED, ARRAY_HASPTR, ARRAY_HOW, ARRAY_HOW_OWNER, ARRAY_NDIMS_MASK, ARRAY_NDIMS_SHIFT, ARRAY_PTRARRAY, ARRAY_SHARED, Array,
-    Value, type_of,
+    ARRAY_ALIGNED, ARRAY_HASPTR, ARRAY_HOW, ARRAY_HOW_OWNER, ARRAY_NDIMS_MASK, ARRAY_NDIMS_SHIFT,
+    ARRAY_PTRARRAY, ARRAY_SHARED, Array, Value, type_of,
 };
 use crate::types::{TypeCell, element};
 
@@ -37,7 +37,11 @@ impl Elements {
         let record = cell.record();
         let references = record.element_flags & element::REFERENCES != 0;
         Self {
-            size: if references { size_of::<*mut Value>() } else { record.element as usize },
+            size: if references {
+                size_of::<*mut Value>()
+            } else {
+                record.element as usize
+            },
             references,
             has_references: record.element_flags & element::INLINE_REFERENCES != 0,
             union: record.element_flags & element::UNION != 0,
@@ -124,7 +128,11 @@ impl Header {
     }
 
     fn set(self, flag: u16, on: bool) {
-        self.set_flags(if on { self.flags() | flag } else { self.flags() & !flag });
+        self.set_flags(if on {
+            self.flags() | flag
+        } else {
+            self.flags() & !flag
+        });
     }
 
     fn holds_references(self) -> bool {
@@ -177,7 +185,10 @@ impl Header {
     /// The slot behind the dimensions that names the owner of the data.
     fn owner_slot(self) -> *mut *mut Value {
         let words = self.ndims().saturating_sub(2);
-        self.0.wrapping_add(1).cast::<*mut Value>().wrapping_add(words)
+        self.0
+            .wrapping_add(1)
+            .cast::<*mut Value>()
+            .wrapping_add(words)
     }
 
     fn owner(self) -> *mut Value {
@@ -191,7 +202,11 @@ impl Header {
     /// Selector bytes of an array of unions.
     pub(crate) fn selectors(self) -> *mut u8 {
         let offset = self.offset() as usize;
-        let room = if self.ndims() == 1 { self.maxsize() - offset } else { self.len() };
+        let room = if self.ndims() == 1 {
+            self.maxsize() - offset
+        } else {
+            self.len()
+        };
         self.data().wrapping_add(room * self.size() + offset)
     }
 }

@@ -154,7 +154,10 @@ mod tests {
             assert_eq!(jl_unbox_uint64(jl_box_uint64(u64::MAX)), u64::MAX);
             assert!(jl_unbox_float64(jl_box_float64(-0.0)).is_sign_negative());
             assert_eq!(jl_unbox_float32(jl_box_float32(1.5)), 1.5);
-            assert_eq!(type_of(jl_box_char(0x6100_0000)), Builtins::get().ty(id::CHAR));
+            assert_eq!(
+                type_of(jl_box_char(0x6100_0000)),
+                Builtins::get().ty(id::CHAR)
+            );
         }
         assert_eq!(jl_box_bool(1), Builtins::get().bool(true));
         assert_eq!(jl_box_bool(0xfe), Builtins::get().bool(false));
@@ -167,9 +170,18 @@ mod tests {
         let word = 300_i64;
         // SAFETY: the data are values of the types named.
         unsafe {
-            assert_eq!(jl_new_bits(builtins.ty(id::BOOL), [1].as_ptr()), builtins.bool(true));
-            assert_eq!(jl_new_bits(builtins.ty(id::NOTHING), std::ptr::null()), builtins.nothing());
-            assert_eq!(jl_new_bits(builtins.ty(id::UINT8), [200].as_ptr()), builtins.uint8(200));
+            assert_eq!(
+                jl_new_bits(builtins.ty(id::BOOL), [1].as_ptr()),
+                builtins.bool(true)
+            );
+            assert_eq!(
+                jl_new_bits(builtins.ty(id::NOTHING), std::ptr::null()),
+                builtins.nothing()
+            );
+            assert_eq!(
+                jl_new_bits(builtins.ty(id::UINT8), [200].as_ptr()),
+                builtins.uint8(200)
+            );
             let boxed = jl_new_bits(builtins.ty(id::INT64), (&raw const word).cast());
             assert_eq!(jl_unbox_int64(boxed), 300);
         }

@@ -61,14 +61,42 @@ pub mod id {
 
 const fn bits(name: &'static str, size: u32, align: u16) -> TypeDescription<'static> {
     let flags = flag::BITS | flag::PRIMITIVE | flag::CONCRETE;
-    TypeDescription { name, flags, size, align, pointers: &[], element: 0, element_flags: 0, ndims: 0, hash: 0 }
+    TypeDescription {
+        name,
+        flags,
+        size,
+        align,
+        pointers: &[],
+        element: 0,
+        element_flags: 0,
+        ndims: 0,
+        hash: 0,
+    }
 }
 
 /// A struct of references, or of none.
-const fn fields(name: &'static str, size: u32, pointers: &'static [u32]) -> TypeDescription<'static> {
-    let flags = if size == 0 { flag::BITS | flag::SINGLETON | flag::CONCRETE } else { flag::CONCRETE | flag::PADDING };
+const fn fields(
+    name: &'static str,
+    size: u32,
+    pointers: &'static [u32],
+) -> TypeDescription<'static> {
+    let flags = if size == 0 {
+        flag::BITS | flag::SINGLETON | flag::CONCRETE
+    } else {
+        flag::CONCRETE | flag::PADDING
+    };
     let align = if size == 0 { 1 } else { 8 };
-    TypeDescription { name, flags, size, align, pointers, element: 0, element_flags: 0, ndims: 0, hash: 0 }
+    TypeDescription {
+        name,
+        flags,
+        size,
+        align,
+        pointers,
+        element: 0,
+        element_flags: 0,
+        ndims: 0,
+        hash: 0,
+    }
 }
 
 const fn special(name: &'static str, flags: u32) -> TypeDescription<'static> {
@@ -87,7 +115,17 @@ const fn special(name: &'static str, flags: u32) -> TypeDescription<'static> {
 
 const fn vector(name: &'static str, element: u32, element_flags: u32) -> TypeDescription<'static> {
     let flags = flag::MUTABLE | flag::ARRAY | flag::CONCRETE;
-    TypeDescription { name, flags, size: 0, align: 8, pointers: &[], element, element_flags, ndims: 1, hash: 0 }
+    TypeDescription {
+        name,
+        flags,
+        size: 0,
+        align: 8,
+        pointers: &[],
+        element,
+        element_flags,
+        ndims: 1,
+        hash: 0,
+    }
 }
 
 const OBJECT: u32 = flag::MUTABLE | flag::CONCRETE;
@@ -156,7 +194,11 @@ impl Boxes {
     }
 
     fn at(&self, index: usize) -> *mut Value {
-        self.memory.as_ptr().wrapping_add(index + 1).cast_mut().cast()
+        self.memory
+            .as_ptr()
+            .wrapping_add(index + 1)
+            .cast_mut()
+            .cast()
     }
 }
 
@@ -193,10 +235,25 @@ impl Builtins {
     }
 
     fn make() -> Self {
-        let none = Meta { data_type: 0, type_name: 0, symbol_type: 0, any: ptr::null_mut(), empty_svec: ptr::null_mut() };
-        let cell = |number: u16, meta: &Meta| TypeCell::new(&DESCRIPTIONS[number as usize - 1], number, meta);
+        let none = Meta {
+            data_type: 0,
+            type_name: 0,
+            symbol_type: 0,
+            any: ptr::null_mut(),
+            empty_svec: ptr::null_mut(),
+        };
+        let cell = |number: u16, meta: &Meta| {
+            TypeCell::new(&DESCRIPTIONS[number as usize - 1], number, meta)
+        };
         // The five types that every type object refers to come first, without the references.
-        let first = [id::DATA_TYPE, id::TYPE_NAME, id::SYMBOL, id::ANY, id::SIMPLE_VECTOR].map(|n| cell(n, &none));
+        let first = [
+            id::DATA_TYPE,
+            id::TYPE_NAME,
+            id::SYMBOL,
+            id::ANY,
+            id::SIMPLE_VECTOR,
+        ]
+        .map(|n| cell(n, &none));
         let [data_type, type_name, symbol, any, svec] = &first;
         let empty_svec = object(svec, &[0]);
         let meta = Meta {
@@ -220,8 +277,12 @@ impl Builtins {
         }
         let ty = |number: u16| &*types[number as usize - 1];
         let small = (0..id::COUNT as u16).map(|number| match number {
-            id::INT16 | id::INT32 | id::INT64 => Some(Boxes::new(ty(number), -CACHED, 2 * CACHED as usize)),
-            id::UINT16 | id::UINT32 | id::UINT64 => Some(Boxes::new(ty(number), 0, 2 * CACHED as usize)),
+            id::INT16 | id::INT32 | id::INT64 => {
+                Some(Boxes::new(ty(number), -CACHED, 2 * CACHED as usize))
+            }
+            id::UINT16 | id::UINT32 | id::UINT64 => {
+                Some(Boxes::new(ty(number), 0, 2 * CACHED as usize))
+            }
             _ => None,
         });
         Self {
@@ -284,7 +345,11 @@ impl Builtins {
     pub fn small(&self, number: u16, value: i64) -> Option<*mut Value> {
         let boxes = self.small.get(number as usize)?.as_ref()?;
         let signed = matches!(number, id::INT16 | id::INT32 | id::INT64);
-        let index = if signed { value.wrapping_add(CACHED) } else { value } as u64;
+        let index = if signed {
+            value.wrapping_add(CACHED)
+        } else {
+            value
+        } as u64;
         (index < 2 * CACHED as u64).then(|| boxes.at(index as usize))
     }
 
@@ -303,17 +368,28 @@ impl Builtins {
         if count == 0 {
             return self.ty(id::EMPTY_TUPLE);
         }
-        let mut known = self.index_tuples.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self
+            .index_tuples
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if known.len() <= count {
             known.resize(count + 1, None);
         }
-        known[count].get_or_insert_with(|| make_index_tuple(count)).data_type()
+        known[count]
+            .get_or_insert_with(|| make_index_tuple(count))
+            .data_type()
     }
 
     /// Is this a type that [`Builtins::index_tuple`] made? Then of how many integers?
     pub(crate) fn index_tuple_length(&self, ty: *const DataType) -> Option<usize> {
-        let known = self.index_tuples.lock().unwrap_or_else(PoisonError::into_inner);
-        known.iter().position(|made| made.as_ref().is_some_and(|made| ptr::eq(made.data_type(), ty)))
+        let known = self
+            .index_tuples
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        known.iter().position(|made| {
+            made.as_ref()
+                .is_some_and(|made| ptr::eq(made.data_type(), ty))
+        })
     }
 }
 
@@ -345,7 +421,11 @@ fn object(ty: &TypeCell, words: &[u64]) -> Box<[u128]> {
 }
 
 fn object_address(memory: &[u128]) -> *mut Value {
-    memory.as_ptr().wrapping_byte_add(OBJECT_ALIGN).cast_mut().cast()
+    memory
+        .as_ptr()
+        .wrapping_byte_add(OBJECT_ALIGN)
+        .cast_mut()
+        .cast()
 }
 
 #[cfg(test)]
@@ -356,7 +436,12 @@ mod tests {
     #[test]
     fn every_number_has_its_name() {
         let builtins = Builtins::get();
-        for (index, name) in [(1, "Core.Int8"), (16, "Core.String"), (19, "Core.BoundsError"), (36, "Core.UndefKeywordError")] {
+        for (index, name) in [
+            (1, "Core.Int8"),
+            (16, "Core.String"),
+            (19, "Core.BoundsError"),
+            (36, "Core.UndefKeywordError"),
+        ] {
             assert_eq!(&*builtins.cell(index).record().name, name);
         }
         for (index, cell) in builtins.types.iter().enumerate() {
@@ -372,7 +457,10 @@ mod tests {
         for value in [-512_i64, -1, 0, 7, 511] {
             let boxed = builtins.small(id::INT64, value).unwrap();
             // SAFETY: a box of an Int64.
-            assert_eq!(unsafe { (boxed.cast::<i64>().read(), type_of(boxed)) }, (value, builtins.ty(id::INT64)));
+            assert_eq!(
+                unsafe { (boxed.cast::<i64>().read(), type_of(boxed)) },
+                (value, builtins.ty(id::INT64))
+            );
         }
         assert!(builtins.small(id::INT64, 512).is_none());
         assert!(builtins.small(id::INT64, i64::MIN).is_none());

@@ -78,7 +78,11 @@ unsafe impl Sync for Output {}
 impl Output {
     /// An empty output.
     pub const fn new() -> Self {
-        Self { memory: Cell::new(ptr::null_mut()), room: Cell::new(0), length: Cell::new(0) }
+        Self {
+            memory: Cell::new(ptr::null_mut()),
+            room: Cell::new(0),
+            length: Cell::new(0),
+        }
     }
 
     /// What the last call left.
@@ -105,10 +109,14 @@ impl Output {
     /// Room for `length` bytes, whose content is undefined. Null if there is none.
     fn reserve(&self, length: usize) -> *mut u8 {
         if length > self.room.get() || self.memory.get().is_null() {
-            let room = length.max(4096).checked_next_multiple_of(4096).unwrap_or(usize::MAX);
+            let room = length
+                .max(4096)
+                .checked_next_multiple_of(4096)
+                .unwrap_or(usize::MAX);
             let mut memory = ptr::null_mut();
             // SAFETY: writes one pointer into a local.
-            let failed = room > isize::MAX as usize || unsafe { libc::posix_memalign(&raw mut memory, CACHE_ALIGN, room) } != 0;
+            let failed = room > isize::MAX as usize
+                || unsafe { libc::posix_memalign(&raw mut memory, CACHE_ALIGN, room) } != 0;
             if failed {
                 return ptr::null_mut();
             }
@@ -157,6 +165,7 @@ pub(crate) struct Call {
     pub(crate) constants: *const Constants,
     exception: Cell<*mut Value>,
     memory: usize,
+    payload: std::ops::Range<usize>,
     /// What the origin makes when it gets the exception, the newest first.
     pub(crate) deferred: Cell<*const Deferred>,
     kept: RefCell<Vec<Arc<dyn Any + Send + Sync>>>,
@@ -175,7 +184,13 @@ pub(crate) fn keep(state: &ThreadState, thing: Arc<dyn Any + Send + Sync>) {
 ///
 /// # Safety
 /// - `entry` is code that keeps the rules of docs/ABI.md, built with `constants`.
-pub unsafe fn run(entry: Entry, payload: &mut [u8], constants: &Constants, limits: Limits, output: &mut Output) -> Outcome {
+pub unsafe fn run(
+    entry: Entry,
+    payload: &mut [u8],
+    constants: &Constants,
+    limits: Limits,
+    output: &mut Output,
+) -> Outcome {
     attach();
     let state = ThreadState::current();
     let call = Call {
@@ -183,6 +198,7 @@ pub unsafe fn run(entry: Entry, payload: &mut [u8], constants: &Constants, limit
         constants,
         exception: Cell::new(ptr::null_mut()),
         memory: limits.memory,
+        payload: range_of(payload),
         deferred: Cell::new(ptr::null()),
         kept: RefCell::new(Vec::new()),
     };
@@ -190,18 +206,38 @@ pub unsafe fn run(entry: Entry, payload: &mut [u8], constants: &Constants, limit
     state.arena.set_limit(limits.memory);
     state.call.set(&raw const call);
     let float = FloatControl::read();
-    let work = Work { entry, payload: payload.as_mut_ptr(), length: payload.len(), call: &raw const call };
+    let work = Work {
+        entry,
+        payload: payload.as_mut_ptr(),
+        length: payload.len(),
+        call: &raw const call,
+    };
     let (status, left) = landed(state, invoke, &raw const work as usize);
     float.restore();
     let outcome = match (left, status) {
         (0, 0) => Outcome::Value,
         (0, _) => pack(state, &call, call.exception.get()),
         (code::UNCAUGHT, _) => pack(state, &call, state.exceptions.current()),
-        (left, _) => Outcome::Fault { signal: code::signal(left).unwrap_or(0) },
+        (left, _) => Outcome::Fault {
+            signal: code::signal(left).unwrap_or(0),
+        },
     };
     state.call.set(ptr::null());
     state.arena.reset(&state.bump);
     outcome
+}
+
+/// Addresses of the payload, its end included: an array without elements may lie there.
+fn range_of(payload: &[u8]) -> std::ops::Range<usize> {
+    let start = payload.as_ptr() as usize;
+    start..start + payload.len() + 1
+}
+
+/// Does this lie in the payload of the call that this thread is running?
+pub(crate) fn is_payload(data: *const u8) -> bool {
+    // SAFETY: null or the call that this thread is running.
+    let call = unsafe { ThreadState::current().call.get().as_ref() };
+    call.is_some_and(|call| call.payload.contains(&(data as usize)))
 }
 
 fn call_output(call: &Call) -> &Output {
@@ -210,9 +246,17 @@ fn call_output(call: &Call) -> &Output {
 }
 
 /// Calls `code(argument)` with a landing, handlers and exceptions of its own. Returns its result, and why it was left.
-fn landed(state: &ThreadState, code: extern "C" fn(usize, usize, usize) -> i64, argument: usize) -> (i64, i64) {
+fn landed(
+    state: &ThreadState,
+    code: extern "C" fn(usize, usize, usize) -> i64,
+    argument: usize,
+) -> (i64, i64) {
     let mut landing = Landing::new();
-    let outer = (state.landing.get(), state.handler.get(), state.exceptions.top());
+    let outer = (
+        state.landing.get(),
+        state.handler.get(),
+        state.exceptions.top(),
+    );
     state.left.set(0);
     state.handler.set(ptr::null_mut());
     state.landing.set(&raw const landing);
@@ -245,7 +289,11 @@ extern "C" fn invoke(work: usize, _: usize, _: usize) -> i64 {
 
 /// Writes the exception's graph into the output. Reading the objects may fault, if the code left them broken.
 fn pack(state: &ThreadState, call: &Call, exception: *mut Value) -> Outcome {
-    let mut packing = Packing { call, exception, packed: false };
+    let mut packing = Packing {
+        call,
+        exception,
+        packed: false,
+    };
     let (_, left) = landed(state, pack_here, &raw mut packing as usize);
     state.exceptions.truncate(0);
     match (code::signal(left), packing.packed) {
@@ -284,7 +332,11 @@ pub(crate) unsafe extern "C" fn bc_result(call: i64, bytes: u64) -> i64 {
         Ok(bytes) if bytes <= call.memory => call_output(call).reserve(bytes),
         _ => ptr::null_mut(),
     };
-    let reserved = if memory.is_null() { Err(crate::arena::Exhausted) } else { Ok(memory) };
+    let reserved = if memory.is_null() {
+        Err(crate::arena::Exhausted)
+    } else {
+        Ok(memory)
+    };
     // SAFETY: called from shipped code; nothing here needs dropping.
     (unsafe { or_throw(reserved) }) as i64
 }

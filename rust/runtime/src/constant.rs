@@ -5,11 +5,15 @@
 
 use crate::builtin::{Builtins, id};
 use crate::layout::{
-    ARRAY_HASPTR, ARRAY_HOW_INLINE, ARRAY_NDIMS_MASK, ARRAY_NDIMS_SHIFT, ARRAY_PTRARRAY, ARRAY_SHARED, Array, CACHE_ALIGN,
-    OBJECT_ALIGN, STRING_DATA, SVEC_DATA, TAG_BYTES, TAG_CONSTANT, Value, round_up, set_tag,
+    ARRAY_HASPTR, ARRAY_HOW_INLINE, ARRAY_NDIMS_MASK, ARRAY_NDIMS_SHIFT, ARRAY_PTRARRAY,
+    ARRAY_SHARED, Array, CACHE_ALIGN, OBJECT_ALIGN, STRING_DATA, SVEC_DATA, TAG_BYTES,
+    TAG_CONSTANT, Value, round_up, set_tag,
 };
 use crate::symbol::{self, SymbolRef};
-use crate::types::{self, Field, FieldKind, LayoutMismatch, Links, TypeCell, TypeDescription, TypeRef, element, flag};
+use crate::types::{
+    self, Field, FieldKind, LayoutMismatch, Links, TypeCell, TypeDescription, TypeRef, element,
+    flag,
+};
 use std::collections::HashMap;
 use std::fmt;
 use std::ptr;
@@ -101,9 +105,14 @@ impl fmt::Display for BuildError {
         match self {
             Self::Layout(mismatch) => write!(f, "{mismatch}"),
             Self::BadReference { object, to } => {
-                write!(f, "object {object} refers to object {to}, which is missing or of the wrong kind")
+                write!(
+                    f,
+                    "object {object} refers to object {to}, which is missing or of the wrong kind"
+                )
             }
-            Self::BadBytes { object } => write!(f, "the bytes of object {object} do not fit its type"),
+            Self::BadBytes { object } => {
+                write!(f, "the bytes of object {object} do not fit its type")
+            }
         }
     }
 }
@@ -174,7 +183,10 @@ impl Constants {
 
 impl fmt::Debug for Constants {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Constants").field("len", &self.len()).field("bytes", &self.bytes).finish_non_exhaustive()
+        f.debug_struct("Constants")
+            .field("len", &self.len())
+            .field("bytes", &self.bytes)
+            .finish_non_exhaustive()
     }
 }
 
@@ -194,24 +206,40 @@ struct Builder<'a, 'b> {
 impl<'a, 'b> Builder<'a, 'b> {
     fn new(descriptions: &'b [Description<'a>]) -> Self {
         let count = descriptions.len();
-        Self { descriptions, cells: vec![None; count], symbols: vec![None; count], offsets: vec![None; count], bytes: 0 }
+        Self {
+            descriptions,
+            cells: vec![None; count],
+            symbols: vec![None; count],
+            offsets: vec![None; count],
+            bytes: 0,
+        }
     }
 
     fn build(mut self) -> Result<Constants, BuildError> {
         self.intern()?;
         self.link()?;
         self.place()?;
-        let mut memory = vec![Line([0; CACHE_ALIGN]); self.bytes.div_ceil(CACHE_ALIGN)].into_boxed_slice();
+        let mut memory =
+            vec![Line([0; CACHE_ALIGN]); self.bytes.div_ceil(CACHE_ALIGN)].into_boxed_slice();
         let base = memory.as_mut_ptr().cast::<u8>();
-        let addresses = (0..self.descriptions.len()).map(|i| self.address(base, i)).collect::<Result<Vec<_>, _>>()?;
+        let addresses = (0..self.descriptions.len())
+            .map(|i| self.address(base, i))
+            .collect::<Result<Vec<_>, _>>()?;
         for index in 0..self.descriptions.len() {
             self.fill(&addresses, index)?;
         }
-        let by_address = addresses.iter().zip(0..).map(|(address, index)| (*address as usize, index));
-        let names = self.descriptions.iter().zip(&addresses).filter_map(|(description, address)| match description {
-            Description::Opaque(name) => Some((*address as usize, Box::from(*name))),
-            _ => None,
-        });
+        let by_address = addresses
+            .iter()
+            .zip(0..)
+            .map(|(address, index)| (*address as usize, index));
+        let names =
+            self.descriptions
+                .iter()
+                .zip(&addresses)
+                .filter_map(|(description, address)| match description {
+                    Description::Opaque(name) => Some((*address as usize, Box::from(*name))),
+                    _ => None,
+                });
         Ok(Constants {
             by_address: by_address.collect(),
             names: names.collect(),
@@ -237,12 +265,23 @@ impl<'a, 'b> Builder<'a, 'b> {
 
     fn cell(&self, object: usize, to: u32) -> Result<&TypeRef, BuildError> {
         let cell = self.cells.get(to as usize).and_then(Option::as_ref);
-        cell.ok_or(BuildError::BadReference { object: object as u32, to })
+        cell.ok_or(BuildError::BadReference {
+            object: object as u32,
+            to,
+        })
     }
 
     fn link(&self) -> Result<(), BuildError> {
         for (index, description) in self.descriptions.iter().enumerate() {
-            let Description::Type { parent, element, fields, .. } = description else { continue };
+            let Description::Type {
+                parent,
+                element,
+                fields,
+                ..
+            } = description
+            else {
+                continue;
+            };
             // What a type refers to may be no type object here (a union, a type with parameters left open).
             let find = |to: Option<u32>| to.and_then(|to| self.cells.get(to as usize)?.clone());
             let fields = fields.iter().map(|field| Field {
@@ -251,7 +290,11 @@ impl<'a, 'b> Builder<'a, 'b> {
                 kind: field.kind,
                 ty: find(field.ty),
             });
-            let links = Links { parent: find(*parent), element: find(*element), fields: fields.collect() };
+            let links = Links {
+                parent: find(*parent),
+                element: find(*element),
+                fields: fields.collect(),
+            };
             self.cell(index, index as u32)?.link(links);
         }
         Ok(())
@@ -261,7 +304,9 @@ impl<'a, 'b> Builder<'a, 'b> {
     fn place(&mut self) -> Result<(), BuildError> {
         for (index, description) in self.descriptions.iter().enumerate() {
             let bytes = match description {
-                Description::Type { .. } | Description::Instance(_) | Description::Symbol(_) => continue,
+                Description::Type { .. } | Description::Instance(_) | Description::Symbol(_) => {
+                    continue;
+                }
                 Description::String(bytes) => STRING_DATA + bytes.len() + 1,
                 Description::Data { ty, bytes, .. } => {
                     let cell = self.cell(index, *ty)?;
@@ -270,14 +315,23 @@ impl<'a, 'b> Builder<'a, 'b> {
                     }
                     bytes.len().max(cell.record().size as usize)
                 }
-                Description::Array { ty, dims, bytes, .. } => {
+                Description::Array {
+                    ty, dims, bytes, ..
+                } => {
                     let record = self.cell(index, *ty)?.record();
-                    array_head(dims.len()) + array_bytes(record, dims, bytes).ok_or(BuildError::BadBytes { object: index as u32 })?
+                    array_head(dims.len())
+                        + array_bytes(record, dims, bytes).ok_or(BuildError::BadBytes {
+                            object: index as u32,
+                        })?
                 }
                 Description::Slot(_) => size_of::<usize>(),
                 Description::Opaque(_) => OPAQUE_BYTES,
             };
-            let align = if matches!(description, Description::Array { .. }) { CACHE_ALIGN } else { OBJECT_ALIGN };
+            let align = if matches!(description, Description::Array { .. }) {
+                CACHE_ALIGN
+            } else {
+                OBJECT_ALIGN
+            };
             let start = round_up(self.bytes + TAG_BYTES, align);
             self.offsets[index] = Some(start);
             self.bytes = start + bytes;
@@ -295,10 +349,19 @@ impl<'a, 'b> Builder<'a, 'b> {
         match &self.descriptions[index] {
             Description::Instance(ty) => {
                 let cell = self.cell(index, *ty)?;
-                if cell.is(flag::SINGLETON) { Ok(cell.instance()) } else { Err(BuildError::BadReference { object: index as u32, to: *ty }) }
+                if cell.is(flag::SINGLETON) {
+                    Ok(cell.instance())
+                } else {
+                    Err(BuildError::BadReference {
+                        object: index as u32,
+                        to: *ty,
+                    })
+                }
             }
             Description::Data { ty, bytes, .. } => {
-                identity(self.cell(index, *ty)?, bytes).ok_or(BuildError::BadBytes { object: index as u32 })
+                identity(self.cell(index, *ty)?, bytes).ok_or(BuildError::BadBytes {
+                    object: index as u32,
+                })
             }
             _ => self.cell(index, index as u32).map(|cell| cell.value()),
         }
@@ -309,10 +372,15 @@ impl<'a, 'b> Builder<'a, 'b> {
             return Ok(());
         }
         let at = addresses[index];
-        let bad = BuildError::BadBytes { object: index as u32 };
+        let bad = BuildError::BadBytes {
+            object: index as u32,
+        };
         let find = |to: u32| {
             let found = addresses.get(to as usize).copied();
-            found.ok_or(BuildError::BadReference { object: index as u32, to })
+            found.ok_or(BuildError::BadReference {
+                object: index as u32,
+                to,
+            })
         };
         let builtins = Builtins::get();
         let tag = match &self.descriptions[index] {
@@ -323,7 +391,11 @@ impl<'a, 'b> Builder<'a, 'b> {
                 unsafe { copy(at, STRING_DATA, bytes) };
                 builtins.ty(id::STRING)
             }
-            Description::Data { ty, bytes, references } => {
+            Description::Data {
+                ty,
+                bytes,
+                references,
+            } => {
                 let cell = self.cell(index, *ty)?;
                 let slots = slots_of(cell, bytes).ok_or(bad.clone())?;
                 // SAFETY: placed with room for the bytes.
@@ -338,9 +410,16 @@ impl<'a, 'b> Builder<'a, 'b> {
                 }
                 cell.data_type()
             }
-            Description::Array { ty, dims, bytes, references } => {
+            Description::Array {
+                ty,
+                dims,
+                bytes,
+                references,
+            } => {
                 let cell = self.cell(index, *ty)?;
-                let references = references.iter().map(|to| to.map_or(Ok(ptr::null_mut()), find));
+                let references = references
+                    .iter()
+                    .map(|to| to.map_or(Ok(ptr::null_mut()), find));
                 let references = references.collect::<Result<Vec<_>, _>>()?;
                 // SAFETY: placed with room for the header and the elements.
                 unsafe { fill_array(at.cast(), cell, dims, bytes, &references) }.ok_or(bad)?;
@@ -392,21 +471,33 @@ fn slots_of<'c>(cell: &'c TypeCell, bytes: &[u8]) -> Option<Slots<'c>> {
     let record = cell.record();
     if record.builtin == id::SIMPLE_VECTOR {
         let (length, rest) = bytes.split_first_chunk::<8>()?;
-        let fits = (rest.len() as u64).is_multiple_of(8) && u64::from_le_bytes(*length) == rest.len() as u64 / 8;
+        let fits = (rest.len() as u64).is_multiple_of(8)
+            && u64::from_le_bytes(*length) == rest.len() as u64 / 8;
         return fits.then_some(Slots::From(SVEC_DATA as u32, bytes.len() as u32));
     }
-    let fits = record.flags & (flag::SPECIAL | flag::ARRAY | flag::ABSTRACT) == 0 && bytes.len() == record.size as usize;
-    let inside = record.pointers.iter().all(|pointer| *pointer as usize + 8 <= bytes.len());
+    let fits = record.flags & (flag::SPECIAL | flag::ARRAY | flag::ABSTRACT) == 0
+        && bytes.len() == record.size as usize;
+    let inside = record
+        .pointers
+        .iter()
+        .all(|pointer| *pointer as usize + 8 <= bytes.len());
     (fits && inside).then_some(Slots::At(&record.pointers))
 }
 
 fn array_head(ndims: usize) -> usize {
-    round_up(size_of::<Array>() + 8 * ndims.saturating_sub(2), CACHE_ALIGN)
+    round_up(
+        size_of::<Array>() + 8 * ndims.saturating_sub(2),
+        CACHE_ALIGN,
+    )
 }
 
 fn element_count(dims: &[u64]) -> Option<usize> {
-    let count = dims.iter().try_fold(1_u64, |count, dim| count.checked_mul(*dim))?;
-    usize::try_from(count).ok().filter(|count| *count <= isize::MAX as usize)
+    let count = dims
+        .iter()
+        .try_fold(1_u64, |count, dim| count.checked_mul(*dim))?;
+    usize::try_from(count)
+        .ok()
+        .filter(|count| *count <= isize::MAX as usize)
 }
 
 /// Bytes of the elements, with a NUL behind; none if the description does not fit.
@@ -419,8 +510,14 @@ fn array_bytes(record: &types::Record, dims: &[u64], bytes: &[u8]) -> Option<usi
     let data = if record.element_flags & element::REFERENCES != 0 {
         count.checked_mul(8)?
     } else {
-        let union = if record.element_flags & element::UNION != 0 { count } else { 0 };
-        let data = count.checked_mul(record.element as usize)?.checked_add(union)?;
+        let union = if record.element_flags & element::UNION != 0 {
+            count
+        } else {
+            0
+        };
+        let data = count
+            .checked_mul(record.element as usize)?
+            .checked_add(union)?;
         // Elements with references inside cannot be described yet: only arrays without elements are possible.
         let inline = record.element_flags & element::INLINE_REFERENCES != 0;
         (data == bytes.len() && !(inline && data > 0)).then_some(data)?
@@ -428,7 +525,13 @@ fn array_bytes(record: &types::Record, dims: &[u64], bytes: &[u8]) -> Option<usi
     data.checked_add(1)
 }
 
-unsafe fn fill_array(at: *mut Array, cell: &TypeCell, dims: &[u64], bytes: &[u8], references: &[*mut Value]) -> Option<()> {
+unsafe fn fill_array(
+    at: *mut Array,
+    cell: &TypeCell,
+    dims: &[u64],
+    bytes: &[u8],
+    references: &[*mut Value],
+) -> Option<()> {
     let record = cell.record();
     let count = element_count(dims)?;
     let is_references = record.element_flags & element::REFERENCES != 0;
@@ -438,15 +541,27 @@ unsafe fn fill_array(at: *mut Array, cell: &TypeCell, dims: &[u64], bytes: &[u8]
     let data = at.cast::<u8>().wrapping_add(array_head(dims.len()));
     let mut flags = ((dims.len() as u16) << ARRAY_NDIMS_SHIFT) | ARRAY_HOW_INLINE | ARRAY_SHARED;
     flags |= if is_references { ARRAY_PTRARRAY } else { 0 };
-    flags |= if record.element_flags & element::INLINE_REFERENCES != 0 { ARRAY_HASPTR } else { 0 };
+    flags |= if record.element_flags & element::INLINE_REFERENCES != 0 {
+        ARRAY_HASPTR
+    } else {
+        0
+    };
     let head = Array {
         data,
         length: count,
         flags,
-        elsize: if is_references { 8 } else { record.element as u16 },
+        elsize: if is_references {
+            8
+        } else {
+            record.element as u16
+        },
         offset: 0,
         nrows: dims.first().map_or(count, |dim| *dim as usize),
-        maxsize: if dims.len() < 2 { count } else { dims[1] as usize },
+        maxsize: if dims.len() < 2 {
+            count
+        } else {
+            dims[1] as usize
+        },
     };
     // SAFETY: placed with room for the header.
     unsafe { at.write(head) };
@@ -457,7 +572,10 @@ unsafe fn fill_array(at: *mut Array, cell: &TypeCell, dims: &[u64], bytes: &[u8]
     }
     if is_references {
         // SAFETY: placed with room for the elements.
-        unsafe { data.cast::<*mut Value>().copy_from_nonoverlapping(references.as_ptr(), count) };
+        unsafe {
+            data.cast::<*mut Value>()
+                .copy_from_nonoverlapping(references.as_ptr(), count)
+        };
     } else {
         // SAFETY: placed with room for the elements.
         unsafe { copy(data.cast(), 0, bytes) };
@@ -492,7 +610,12 @@ pub(crate) unsafe fn forget_call_references(object: *mut Value) {
     };
     if record.flags & flag::ARRAY != 0 && record.element_flags & element::REFERENCES != 0 {
         // SAFETY: an array of references.
-        let (data, length) = unsafe { ((*object.cast::<Array>()).data, (*object.cast::<Array>()).length) };
+        let (data, length) = unsafe {
+            (
+                (*object.cast::<Array>()).data,
+                (*object.cast::<Array>()).length,
+            )
+        };
         (0..length).for_each(|i| forget(data.cast::<*mut Value>().wrapping_add(i)));
     }
     for &pointer in &record.pointers {

@@ -31,16 +31,30 @@ pub(crate) struct Deferred {
 unsafe fn remember(object: *mut Value, function: *mut Value, args: *const *mut Value, count: u32) {
     let state = ThreadState::current();
     // SAFETY: null or the call that this thread is running.
-    let Some(call) = (unsafe { state.call.get().cast::<Call>().as_ref() }) else { return };
+    let Some(call) = (unsafe { state.call.get().cast::<Call>().as_ref() }) else {
+        return;
+    };
     let count = count as usize;
     // SAFETY: called from shipped code, says the caller.
     let (memory, _) = unsafe { buffer(size_of::<Deferred>() + count * size_of::<*mut Value>()) };
     let entry = memory.cast::<Deferred>();
     // SAFETY: fresh memory with room for the entry and the arguments.
-    unsafe { entry.write(Deferred { next: call.deferred.get(), object, function, count }) };
+    unsafe {
+        entry.write(Deferred {
+            next: call.deferred.get(),
+            object,
+            function,
+            count,
+        })
+    };
     if count > 0 {
         // SAFETY: as above.
-        unsafe { entry.add(1).cast::<*mut Value>().copy_from_nonoverlapping(args, count) };
+        unsafe {
+            entry
+                .add(1)
+                .cast::<*mut Value>()
+                .copy_from_nonoverlapping(args, count)
+        };
     }
     call.deferred.set(entry);
 }
@@ -63,7 +77,11 @@ pub(crate) unsafe fn by_object(newest: *const Deferred) -> HashMap<usize, *const
 
 /// An instance of `ty` (or an `ErrorException`), with `text` where a text may be.
 unsafe fn instance(ty: *const DataType, text: *mut Value, everywhere: bool) -> *mut Value {
-    let ty = if ty.is_null() { Builtins::get().ty(id::ERROR_EXCEPTION) } else { ty };
+    let ty = if ty.is_null() {
+        Builtins::get().ty(id::ERROR_EXCEPTION)
+    } else {
+        ty
+    };
     // SAFETY: a type, says the caller.
     let cell = unsafe { TypeCell::of(ty) };
     let record = cell.record();
@@ -96,11 +114,17 @@ fn may_hold_string(cell: &TypeCell, slot: u32) -> bool {
         (id::TYPE_ERROR | id::INEXACT_ERROR, 0) | (id::TYPE_ERROR, 16) => return false,
         _ => {}
     }
-    let field = cell.links().and_then(|links| links.fields.iter().find(|field| field.offset == slot));
-    match field.filter(|field| field.kind == FieldKind::Reference).and_then(|field| field.ty.as_deref()) {
+    let field = cell
+        .links()
+        .and_then(|links| links.fields.iter().find(|field| field.offset == slot));
+    match field
+        .filter(|field| field.kind == FieldKind::Reference)
+        .and_then(|field| field.ty.as_deref())
+    {
         None => true,
         Some(ty) => {
-            let same = ptr::eq(ty.data_type(), builtin(id::STRING)) || ptr::eq(ty.data_type(), builtin(id::ANY));
+            let same = ptr::eq(ty.data_type(), builtin(id::STRING))
+                || ptr::eq(ty.data_type(), builtin(id::ANY));
             same || &*ty.record().name == "Core.AbstractString"
         }
     }
@@ -110,7 +134,11 @@ fn may_hold_string(cell: &TypeCell, slot: u32) -> bool {
 ///
 /// # Safety
 /// - called from shipped code; `args` points to `count` objects.
-pub(crate) unsafe extern "C" fn bc_defer(function: *mut Value, args: *const *mut Value, count: u32) -> *mut Value {
+pub(crate) unsafe extern "C" fn bc_defer(
+    function: *mut Value,
+    args: *const *mut Value,
+    count: u32,
+) -> *mut Value {
     // SAFETY: the caller's promise.
     let text = unsafe { string::from_bytes(PLACEHOLDER) };
     // SAFETY: the caller's promise.
@@ -157,7 +185,11 @@ fn singleton(ty: *const DataType) -> *mut Value {
 /// - called from shipped code; `ty` is null or a type, `message` null or a string.
 pub(crate) unsafe extern "C" fn bc_throw_static(ty: *const DataType, message: *mut Value) -> ! {
     // SAFETY: the caller's promise.
-    let message = if message.is_null() { unsafe { string::from_bytes(UNKNOWN) } } else { message };
+    let message = if message.is_null() {
+        unsafe { string::from_bytes(UNKNOWN) }
+    } else {
+        message
+    };
     // SAFETY: the caller's promise.
     let exception = unsafe { instance(ty, message, false) };
     // SAFETY: the caller's promise.

@@ -2,8 +2,10 @@
 //! only if they are one.
 
 use crate::builtin::{Builtins, id};
-use crate::hash::{STRING_SEED, bits_hash, bitmix, int64hash, memhash_seed};
-use crate::layout::{DataType, SVEC_DATA, Symbol, TAG_MASK, Value, reference_at, string_bytes, type_of};
+use crate::hash::{STRING_SEED, bitmix, bits_hash, int64hash, memhash_seed};
+use crate::layout::{
+    DataType, SVEC_DATA, Symbol, TAG_MASK, Value, reference_at, string_bytes, type_of,
+};
 use crate::string;
 use crate::types::{FieldKind, TypeCell, flag};
 use std::ptr;
@@ -50,11 +52,12 @@ pub(crate) unsafe fn egal(a: *const Value, b: *const Value) -> bool {
 unsafe fn egal_svec(a: *const Value, b: *const Value) -> bool {
     // SAFETY: a simple vector starts with its length.
     let (n, m) = unsafe { (a.cast::<usize>().read(), b.cast::<usize>().read()) };
-    n == m && (0..n).all(|i| {
-        let at = SVEC_DATA + 8 * i;
-        // SAFETY: inside both.
-        unsafe { egal_references(reference_at(a, at), reference_at(b, at)) }
-    })
+    n == m
+        && (0..n).all(|i| {
+            let at = SVEC_DATA + 8 * i;
+            // SAFETY: inside both.
+            unsafe { egal_references(reference_at(a, at), reference_at(b, at)) }
+        })
 }
 
 unsafe fn egal_references(a: *const Value, b: *const Value) -> bool {
@@ -76,11 +79,16 @@ unsafe fn egal_bits(cell: &TypeCell, a: *const u8, b: *const u8) -> bool {
         return unsafe { egal_between(&record.pointers, size, a, b) };
     }
     fields.iter().all(|field| {
-        let (a, b) = (a.wrapping_add(field.offset as usize), b.wrapping_add(field.offset as usize));
+        let (a, b) = (
+            a.wrapping_add(field.offset as usize),
+            b.wrapping_add(field.offset as usize),
+        );
         let size = field.size as usize;
         match (field.kind, &field.ty) {
             // SAFETY: a reference field of both.
-            (FieldKind::Reference, _) => unsafe { egal_references(a.cast::<*mut Value>().read(), b.cast::<*mut Value>().read()) },
+            (FieldKind::Reference, _) => unsafe {
+                egal_references(a.cast::<*mut Value>().read(), b.cast::<*mut Value>().read())
+            },
             // SAFETY: a field of that type in both.
             (FieldKind::Inline, Some(ty)) => unsafe { egal_bits(ty, a, b) },
             // SAFETY: a field of that size in both.
@@ -97,7 +105,10 @@ unsafe fn egal_between(pointers: &[u32], size: usize, a: *const u8, b: *const u8
         if !unsafe { bytes_equal(a.wrapping_add(at), b.wrapping_add(at), pointer - at) } {
             return false;
         }
-        let (x, y) = (a.wrapping_add(pointer).cast::<*mut Value>(), b.wrapping_add(pointer).cast::<*mut Value>());
+        let (x, y) = (
+            a.wrapping_add(pointer).cast::<*mut Value>(),
+            b.wrapping_add(pointer).cast::<*mut Value>(),
+        );
         // SAFETY: a reference slot of both.
         if !unsafe { egal_references(x.read(), y.read()) } {
             return false;
@@ -110,7 +121,12 @@ unsafe fn egal_between(pointers: &[u32], size: usize, a: *const u8, b: *const u8
 
 unsafe fn bytes_equal(a: *const u8, b: *const u8, size: usize) -> bool {
     // SAFETY: the caller's promise.
-    let (a, b) = unsafe { (std::slice::from_raw_parts(a, size), std::slice::from_raw_parts(b, size)) };
+    let (a, b) = unsafe {
+        (
+            std::slice::from_raw_parts(a, size),
+            std::slice::from_raw_parts(b, size),
+        )
+    };
     a == b
 }
 
@@ -159,7 +175,11 @@ unsafe fn svec_id(value: *const Value) -> u64 {
 
 unsafe fn reference_id(value: *const Value) -> u64 {
     // SAFETY: not null, so an object.
-    if value.is_null() { 0 } else { unsafe { jl_object_id(value) } }
+    if value.is_null() {
+        0
+    } else {
+        unsafe { jl_object_id(value) }
+    }
 }
 
 unsafe fn immutable_id(cell: &TypeCell, value: *const u8, hash: u64) -> u64 {
@@ -169,7 +189,9 @@ unsafe fn immutable_id(cell: &TypeCell, value: *const u8, hash: u64) -> u64 {
         return !hash;
     }
     let fields = cell.links().map_or(&[][..], |links| &links.fields);
-    if fields.is_empty() && record.pointers.is_empty() || !cell.is(flag::PADDING) && record.pointers.is_empty() {
+    if fields.is_empty() && record.pointers.is_empty()
+        || !cell.is(flag::PADDING) && record.pointers.is_empty()
+    {
         // SAFETY: a value of `size` bytes.
         return bits_hash(unsafe { std::slice::from_raw_parts(value, size) }) ^ hash;
     }
@@ -212,7 +234,18 @@ mod tests {
     use crate::types::{Field, Links, TypeDescription, TypeRef, intern};
 
     fn ty(name: &str, flags: u32, size: u32, pointers: &[u32], hash: u32) -> TypeRef {
-        intern(&TypeDescription { name, flags, size, align: 8, pointers, element: 0, element_flags: 0, ndims: 0, hash }).unwrap()
+        intern(&TypeDescription {
+            name,
+            flags,
+            size,
+            align: 8,
+            pointers,
+            element: 0,
+            element_flags: 0,
+            ndims: 0,
+            hash,
+        })
+        .unwrap()
     }
 
     #[test]
@@ -233,7 +266,13 @@ mod tests {
     #[test]
     fn padding_does_not_count() {
         attach();
-        let padded = ty("Test.Padded", flag::CONCRETE | flag::BITS | flag::PADDING, 16, &[], 7);
+        let padded = ty(
+            "Test.Padded",
+            flag::CONCRETE | flag::BITS | flag::PADDING,
+            16,
+            &[],
+            7,
+        );
         let builtins = Builtins::get();
         let field = |offset, size, number| Field {
             offset,
@@ -241,10 +280,16 @@ mod tests {
             kind: FieldKind::Inline,
             ty: Some(builtins.cell(number).clone()),
         };
-        padded.link(Links { fields: vec![field(0, 1, id::UINT8), field(8, 8, id::INT64)], ..Links::default() });
+        padded.link(Links {
+            fields: vec![field(0, 1, id::UINT8), field(8, 8, id::INT64)],
+            ..Links::default()
+        });
         // SAFETY: on an attached thread; both objects have 16 bytes.
         unsafe {
-            let (a, b) = (object(16, padded.data_type()), object(16, padded.data_type()));
+            let (a, b) = (
+                object(16, padded.data_type()),
+                object(16, padded.data_type()),
+            );
             a.cast::<[u64; 2]>().write([0xaaaa_aa01, 5]);
             b.cast::<[u64; 2]>().write([0x5555_5501, 5]);
             assert!(egal(a, b));
@@ -270,8 +315,14 @@ mod tests {
             b.cast::<u64>().write(1);
             assert!(!egal(a, b));
             assert!(egal(a, a));
-            assert!(!egal(struct_of(holder.data_type(), [a]), struct_of(holder.data_type(), [b])));
-            assert!(!egal(struct_of(holder.data_type(), [ptr::null_mut()]), text(b"x")));
+            assert!(!egal(
+                struct_of(holder.data_type(), [a]),
+                struct_of(holder.data_type(), [b])
+            ));
+            assert!(!egal(
+                struct_of(holder.data_type(), [ptr::null_mut()]),
+                text(b"x")
+            ));
         }
     }
 

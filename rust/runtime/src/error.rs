@@ -2,12 +2,12 @@
 //!
 //! None of these functions returns: each may be called only with plain frames up to the handler (see `exception.rs`).
 
+use crate::boxes;
 use crate::builtin::{Builtins, id};
 use crate::exception::throw;
 use crate::layout::{DataType, Value};
 use crate::memory::{object, struct_of};
 use crate::string;
-use crate::boxes;
 use libc::c_char;
 use std::ffi::CStr;
 
@@ -74,9 +74,21 @@ unsafe fn formatted(ty: *const DataType, format: *const c_char, words: [usize; 4
 ///
 /// # Safety
 /// - see the top of this file; `format` is a C format that fits its arguments.
-pub(crate) unsafe extern "C" fn jl_errorf(format: *const c_char, a: usize, b: usize, c: usize, d: usize) -> ! {
+pub(crate) unsafe extern "C" fn jl_errorf(
+    format: *const c_char,
+    a: usize,
+    b: usize,
+    c: usize,
+    d: usize,
+) -> ! {
     // SAFETY: the caller's promise.
-    unsafe { formatted(Builtins::get().ty(id::ERROR_EXCEPTION), format, [a, b, c, d]) }
+    unsafe {
+        formatted(
+            Builtins::get().ty(id::ERROR_EXCEPTION),
+            format,
+            [a, b, c, d],
+        )
+    }
 }
 
 /// `jl_exceptionf`: at most four further words.
@@ -110,11 +122,21 @@ pub(crate) unsafe extern "C" fn jl_undefined_var_error(name: *mut Value) -> ! {
 ///
 /// # Safety
 /// - see the top of this file.
-pub(crate) unsafe fn type_error(function: *mut Value, context: &str, expected: *mut Value, got: *mut Value) -> ! {
+pub(crate) unsafe fn type_error(
+    function: *mut Value,
+    context: &str,
+    expected: *mut Value,
+    got: *mut Value,
+) -> ! {
     // SAFETY: the caller's promise.
     let context = unsafe { string::from_bytes(context.as_bytes()) };
     // SAFETY: the type has four fields.
-    let exception = unsafe { struct_of(Builtins::get().ty(id::TYPE_ERROR), [function, context, expected, got]) };
+    let exception = unsafe {
+        struct_of(
+            Builtins::get().ty(id::TYPE_ERROR),
+            [function, context, expected, got],
+        )
+    };
     // SAFETY: the caller's promise.
     unsafe { throw(exception) }
 }
@@ -131,7 +153,11 @@ unsafe fn function_name(name: *const c_char) -> *mut Value {
 ///
 /// # Safety
 /// - see the top of this file; `function` is a C string.
-pub(crate) unsafe extern "C" fn jl_type_error(function: *const c_char, expected: *mut Value, got: *mut Value) -> ! {
+pub(crate) unsafe extern "C" fn jl_type_error(
+    function: *const c_char,
+    expected: *mut Value,
+    got: *mut Value,
+) -> ! {
     // SAFETY: the caller's promise.
     let function = unsafe { function_name(function) };
     // SAFETY: the caller's promise.
@@ -182,7 +208,11 @@ pub(crate) unsafe extern "C" fn jl_bounds_error_int(array: *mut Value, index: i6
 ///
 /// # Safety
 /// - see the top of this file; `indices` points to `count` words.
-pub(crate) unsafe extern "C" fn jl_bounds_error_ints(array: *mut Value, indices: *const i64, count: usize) -> ! {
+pub(crate) unsafe extern "C" fn jl_bounds_error_ints(
+    array: *mut Value,
+    indices: *const i64,
+    count: usize,
+) -> ! {
     // SAFETY: the caller's promise: making the type may lock and allocate.
     unsafe { crate::memory::check_stack(crate::thread::ThreadState::current()) };
     let ty = Builtins::get().index_tuple(count);
@@ -198,7 +228,11 @@ pub(crate) unsafe extern "C" fn jl_bounds_error_ints(array: *mut Value, indices:
 ///
 /// # Safety
 /// - see the top of this file; `data` points to a value of type `ty`.
-pub(crate) unsafe extern "C" fn jl_bounds_error_unboxed_int(data: *const u8, ty: *const DataType, index: i64) -> ! {
+pub(crate) unsafe extern "C" fn jl_bounds_error_unboxed_int(
+    data: *const u8,
+    ty: *const DataType,
+    index: i64,
+) -> ! {
     // SAFETY: the caller's promise.
     let value = unsafe { boxes::jl_new_bits(ty, data) };
     // SAFETY: the caller's promise.
@@ -209,7 +243,11 @@ pub(crate) unsafe extern "C" fn jl_bounds_error_unboxed_int(data: *const u8, ty:
 ///
 /// # Safety
 /// - see the top of this file; `values` points to `count` references.
-pub(crate) unsafe extern "C" fn jl_bounds_error_tuple_int(values: *const *mut Value, count: usize, index: i64) -> ! {
+pub(crate) unsafe extern "C" fn jl_bounds_error_tuple_int(
+    values: *const *mut Value,
+    count: usize,
+    index: i64,
+) -> ! {
     // SAFETY: the caller's promise.
     let tuple = unsafe { crate::function::jl_f_tuple(std::ptr::null_mut(), values, count as u32) };
     // SAFETY: the caller's promise.
@@ -220,7 +258,11 @@ pub(crate) unsafe extern "C" fn jl_bounds_error_tuple_int(values: *const *mut Va
 ///
 /// # Safety
 /// - see the top of this file; `indices` points to `count` references.
-pub(crate) unsafe extern "C" fn jl_bounds_error_v(array: *mut Value, indices: *const *mut Value, count: usize) -> ! {
+pub(crate) unsafe extern "C" fn jl_bounds_error_v(
+    array: *mut Value,
+    indices: *const *mut Value,
+    count: usize,
+) -> ! {
     // SAFETY: the caller's promise.
     let tuple = unsafe { crate::function::jl_f_tuple(std::ptr::null_mut(), indices, count as u32) };
     // SAFETY: the caller's promise.

@@ -143,7 +143,11 @@ pub(crate) extern "C" fn jl_restore_excstack(top: usize) {
 /// The exception being handled.
 pub(crate) extern "C" fn jl_current_exception() -> *mut Value {
     let current = ThreadState::current().exceptions.current();
-    if current.is_null() { Builtins::get().nothing() } else { current }
+    if current.is_null() {
+        Builtins::get().nothing()
+    } else {
+        current
+    }
 }
 
 /// The exception being handled, or null.
@@ -153,4 +157,3 @@ pub(crate) extern "C" fn jl_exception_occurred() -> *mut Value {
 
 /// Forgets the saved exception: there is none here.
 pub(crate) extern "C" fn jl_exception_clear() {}
-

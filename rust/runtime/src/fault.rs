@@ -18,13 +18,20 @@ use std::mem::MaybeUninit;
 use std::ptr;
 use std::sync::{Mutex, PoisonError};
 
-const SIGNALS: [c_int; 5] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGTRAP];
+const SIGNALS: [c_int; 5] = [
+    libc::SIGSEGV,
+    libc::SIGBUS,
+    libc::SIGFPE,
+    libc::SIGILL,
+    libc::SIGTRAP,
+];
 const SIGNAL_STACK: usize = 64 << 10;
 
 type Handler = extern "C" fn(c_int, *mut siginfo_t, *mut c_void);
 
 /// What was there before us, by the signal's place in [`SIGNALS`]. Written before our handler can run.
-static mut PREVIOUS: [MaybeUninit<libc::sigaction>; SIGNALS.len()] = [MaybeUninit::zeroed(); SIGNALS.len()];
+static mut PREVIOUS: [MaybeUninit<libc::sigaction>; SIGNALS.len()] =
+    [MaybeUninit::zeroed(); SIGNALS.len()];
 static INSTALLING: Mutex<()> = Mutex::new(());
 
 /// Makes our handler the process's, in front of the present one. Does nothing where it already is.
@@ -47,7 +54,9 @@ pub(crate) fn install_handlers() {
         let mut action: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
         action.sa_sigaction = on_fault as Handler as usize;
         action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_NODEFER;
-        let slot = (&raw mut PREVIOUS).cast::<libc::sigaction>().wrapping_add(index);
+        let slot = (&raw mut PREVIOUS)
+            .cast::<libc::sigaction>()
+            .wrapping_add(index);
         // SAFETY: under the lock; a fault that reads this slot meanwhile is one that nobody of ours caused.
         unsafe { slot.write(found) };
         // SAFETY: `on_fault` is a handler with the arguments that SA_SIGINFO promises.
@@ -87,8 +96,12 @@ fn end_call(state: &ThreadState, signal: c_int, address: usize) -> ! {
 
 /// Not our business: the previous handler's, or the default.
 fn pass_on(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
-    let Some(index) = SIGNALS.iter().position(|known| *known == signal) else { return };
-    let slot = (&raw const PREVIOUS).cast::<libc::sigaction>().wrapping_add(index);
+    let Some(index) = SIGNALS.iter().position(|known| *known == signal) else {
+        return;
+    };
+    let slot = (&raw const PREVIOUS)
+        .cast::<libc::sigaction>()
+        .wrapping_add(index);
     // SAFETY: written before this handler was installed.
     let previous = unsafe { slot.read() };
     match previous.sa_sigaction {
@@ -134,11 +147,18 @@ impl SignalStack {
             )
         };
         if memory == libc::MAP_FAILED {
-            return Self { memory: ptr::null_mut(), previous };
+            return Self {
+                memory: ptr::null_mut(),
+                previous,
+            };
         }
         // SAFETY: the first pages of the mapping, which nobody uses yet.
         unsafe { libc::mprotect(memory, Self::GUARD, libc::PROT_NONE) };
-        let stack = libc::stack_t { ss_sp: memory.wrapping_byte_add(Self::GUARD), ss_flags: 0, ss_size: SIGNAL_STACK };
+        let stack = libc::stack_t {
+            ss_sp: memory.wrapping_byte_add(Self::GUARD),
+            ss_flags: 0,
+            ss_size: SIGNAL_STACK,
+        };
         // SAFETY: the memory stays mapped until this value is dropped, which puts the previous stack back.
         unsafe { libc::sigaltstack(&raw const stack, &raw mut previous) };
         Self { memory, previous }

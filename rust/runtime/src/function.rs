@@ -9,7 +9,9 @@ use crate::builtin::{Builtins, id};
 use crate::egal;
 use crate::error::{argument_error, error, jl_bounds_error_int, jl_bounds_error_v, type_error};
 use crate::exception::{jl_throw, throw, throw_instance};
-use crate::layout::{DataType, SVEC_DATA, Value, set_reference_at, string_bytes, symbol_bytes, type_of};
+use crate::layout::{
+    DataType, SVEC_DATA, Value, set_reference_at, string_bytes, symbol_bytes, type_of,
+};
 use crate::memory::{check_stack, object, struct_of};
 use crate::string::symbol_of_call;
 use crate::thread::ThreadState;
@@ -29,7 +31,11 @@ unsafe fn check_count(name: &str, count: u32, least: u32, most: u32) {
     if (least..=most).contains(&count) {
         return;
     }
-    let (few, number) = if count < least { ("few", least) } else { ("many", most) };
+    let (few, number) = if count < least {
+        ("few", least)
+    } else {
+        ("many", most)
+    };
     // Leaks the text of an error that no compiled code raises.
     let message = format!("{name}: too {few} arguments (expected {number})");
     // SAFETY: called from shipped code.
@@ -171,7 +177,10 @@ pub(crate) unsafe extern "C" fn jl_subtype(a: *const Value, b: *const Value) -> 
     // SAFETY: two objects.
     if unsafe { is_builtin(a, id::DATA_TYPE) && is_builtin(b, id::DATA_TYPE) } {
         // SAFETY: a type object.
-        return i32::from(types::is_subtype(unsafe { TypeCell::of(a.cast()) }, b.cast()));
+        return i32::from(types::is_subtype(
+            unsafe { TypeCell::of(a.cast()) },
+            b.cast(),
+        ));
     }
     // SAFETY: as here.
     unsafe { error(NO_TYPE_ALGEBRA) }
@@ -218,7 +227,11 @@ pub(crate) unsafe extern "C" fn jl_f_isa(_f: *mut Value, args: Args, count: u32)
 ///
 /// # Safety
 /// - see [`jl_f_is`].
-pub(crate) unsafe extern "C" fn jl_f_issubtype(_f: *mut Value, args: Args, count: u32) -> *mut Value {
+pub(crate) unsafe extern "C" fn jl_f_issubtype(
+    _f: *mut Value,
+    args: Args,
+    count: u32,
+) -> *mut Value {
     // SAFETY: as here.
     unsafe { check_count("<:", count, 2, 2) };
     // SAFETY: two objects.
@@ -229,7 +242,11 @@ pub(crate) unsafe extern "C" fn jl_f_issubtype(_f: *mut Value, args: Args, count
 ///
 /// # Safety
 /// - see [`jl_f_is`].
-pub(crate) unsafe extern "C" fn jl_f_typeassert(_f: *mut Value, args: Args, count: u32) -> *mut Value {
+pub(crate) unsafe extern "C" fn jl_f_typeassert(
+    _f: *mut Value,
+    args: Args,
+    count: u32,
+) -> *mut Value {
     // SAFETY: as here.
     unsafe { check_count("typeassert", count, 2, 2) };
     // SAFETY: two objects.
@@ -248,7 +265,10 @@ pub(crate) unsafe extern "C" fn jl_f_svec(_f: *mut Value, args: Args, count: u32
     }
     // SAFETY: as here.
     let made = unsafe { jl_alloc_svec(count as usize) };
-    let items = made.cast::<u8>().wrapping_add(SVEC_DATA).cast::<*mut Value>();
+    let items = made
+        .cast::<u8>()
+        .wrapping_add(SVEC_DATA)
+        .cast::<*mut Value>();
     // SAFETY: made with room for them.
     unsafe { items.copy_from_nonoverlapping(args, count as usize) };
     made
@@ -321,8 +341,17 @@ fn place(cell: &TypeCell, after: usize) -> Place {
     // Immutable bits are inline; what holds references stays a reference here, which only matters to code that was
     // compiled for the type, and such code makes its tuples itself.
     let inline = cell.is(flag::BITS);
-    let (size, align) = if inline { (record.size as usize, record.align.max(1) as usize) } else { (8, 8) };
-    Place { offset: crate::layout::round_up(after, align), size, align, inline }
+    let (size, align) = if inline {
+        (record.size as usize, record.align.max(1) as usize)
+    } else {
+        (8, 8)
+    };
+    Place {
+        offset: crate::layout::round_up(after, align),
+        size,
+        align,
+        inline,
+    }
 }
 
 struct Shape {
@@ -375,7 +404,10 @@ unsafe fn tuple_type(values: &[*mut Value]) -> Shape {
             Shape { ty: address, size }
         }
         // No built-in type but `Tuple{}` is a tuple.
-        Err(_) => Shape { ty: Builtins::get().ty(id::EMPTY_TUPLE), size: 0 },
+        Err(_) => Shape {
+            ty: Builtins::get().ty(id::EMPTY_TUPLE),
+            size: 0,
+        },
     }
 }
 
@@ -383,7 +415,10 @@ unsafe fn tuple_type(values: &[*mut Value]) -> Shape {
 ///
 /// # Safety
 /// - called from shipped code, with an object.
-pub(crate) unsafe extern "C" fn jl_get_nth_field_checked(value: *mut Value, index: usize) -> *mut Value {
+pub(crate) unsafe extern "C" fn jl_get_nth_field_checked(
+    value: *mut Value,
+    index: usize,
+) -> *mut Value {
     // SAFETY: an object.
     let cell = unsafe { cell_of(value) };
     if cell.record().builtin == id::SIMPLE_VECTOR {
@@ -428,7 +463,9 @@ unsafe fn field_of_unknown(value: *mut Value, cell: &TypeCell, index: usize) -> 
     if record.size as usize == 8 * record.pointers.len() {
         match record.pointers.get(index) {
             // SAFETY: a reference slot.
-            Some(&at) => return unsafe { or_undefined(crate::layout::reference_at(value, at as usize)) },
+            Some(&at) => {
+                return unsafe { or_undefined(crate::layout::reference_at(value, at as usize)) };
+            }
             // SAFETY: called from shipped code.
             None => unsafe { jl_bounds_error_int(value, index as i64 + 1) },
         }
@@ -449,7 +486,11 @@ unsafe fn or_undefined(value: *mut Value) -> *mut Value {
 ///
 /// # Safety
 /// - see [`jl_f_is`].
-pub(crate) unsafe extern "C" fn jl_f_getfield(_f: *mut Value, args: Args, count: u32) -> *mut Value {
+pub(crate) unsafe extern "C" fn jl_f_getfield(
+    _f: *mut Value,
+    args: Args,
+    count: u32,
+) -> *mut Value {
     // SAFETY: as here.
     unsafe { check_count("getfield", count, 2, 3) };
     // SAFETY: at least two objects.
@@ -466,7 +507,11 @@ pub(crate) unsafe extern "C" fn jl_f_getfield(_f: *mut Value, args: Args, count:
         return unsafe { jl_get_nth_field_checked(value, index as usize - 1) };
     }
     // SAFETY: as here.
-    unsafe { error("a node knows fields by their numbers only: this access by name was not resolved by the compiler") }
+    unsafe {
+        error(
+            "a node knows fields by their numbers only: this access by name was not resolved by the compiler",
+        )
+    }
 }
 
 /// `nfields(x)`.
@@ -482,7 +527,11 @@ pub(crate) unsafe extern "C" fn jl_f_nfields(_f: *mut Value, args: Args, count: 
     let cell = unsafe { cell_of(value) };
     let known = cell.links().map_or(0, |links| links.fields.len());
     // SAFETY: a simple vector starts with its length.
-    let count = if cell.record().builtin == id::SIMPLE_VECTOR { unsafe { value.cast::<usize>().read() } } else { known };
+    let count = if cell.record().builtin == id::SIMPLE_VECTOR {
+        unsafe { value.cast::<usize>().read() }
+    } else {
+        known
+    };
     // SAFETY: as here.
     unsafe { jl_box_int64(count as i64) }
 }
@@ -522,7 +571,11 @@ unsafe fn linear_index(array: *mut Value, args: Args, count: usize) -> usize {
 ///
 /// # Safety
 /// - see [`jl_f_is`].
-pub(crate) unsafe extern "C" fn jl_f_arrayref(_f: *mut Value, args: Args, count: u32) -> *mut Value {
+pub(crate) unsafe extern "C" fn jl_f_arrayref(
+    _f: *mut Value,
+    args: Args,
+    count: u32,
+) -> *mut Value {
     // SAFETY: as here.
     unsafe { check_count("arrayref", count, 3, u32::MAX) };
     // SAFETY: at least three objects, the second an array.
@@ -537,7 +590,11 @@ pub(crate) unsafe extern "C" fn jl_f_arrayref(_f: *mut Value, args: Args, count:
 ///
 /// # Safety
 /// - see [`jl_f_is`].
-pub(crate) unsafe extern "C" fn jl_f_arrayset(_f: *mut Value, args: Args, count: u32) -> *mut Value {
+pub(crate) unsafe extern "C" fn jl_f_arrayset(
+    _f: *mut Value,
+    args: Args,
+    count: u32,
+) -> *mut Value {
     // SAFETY: as here.
     unsafe { check_count("arrayset", count, 4, u32::MAX) };
     // SAFETY: at least four objects, the second an array.
@@ -553,11 +610,20 @@ pub(crate) unsafe extern "C" fn jl_f_arrayset(_f: *mut Value, args: Args, count:
 ///
 /// # Safety
 /// - see [`jl_f_is`].
-pub(crate) unsafe extern "C" fn jl_f_arraysize(_f: *mut Value, args: Args, count: u32) -> *mut Value {
+pub(crate) unsafe extern "C" fn jl_f_arraysize(
+    _f: *mut Value,
+    args: Args,
+    count: u32,
+) -> *mut Value {
     // SAFETY: as here.
     unsafe { check_count("arraysize", count, 2, 2) };
     // SAFETY: an array and a box.
-    let (header, dim) = unsafe { (Header::new(arg(args, 0).cast()), arg(args, 1).cast::<i64>().read()) };
+    let (header, dim) = unsafe {
+        (
+            Header::new(arg(args, 0).cast()),
+            arg(args, 1).cast::<i64>().read(),
+        )
+    };
     if dim < 1 {
         // SAFETY: as here.
         unsafe { error("arraysize: dimension out of range") }
@@ -587,7 +653,8 @@ unsafe fn dispatch_message(state: &ThreadState, callee: *const Value) -> *mut Va
     // SAFETY: the constants live as long as the call.
     let named = call.and_then(|call| unsafe { (*call.constants).name_of(callee) });
     // SAFETY: null or an object, says the caller.
-    let name = named.or_else(|| (!callee.is_null()).then(|| unsafe { &*cell_of(callee).record().name }));
+    let name =
+        named.or_else(|| (!callee.is_null()).then(|| unsafe { &*cell_of(callee).record().name }));
     let text = format!(
         "the call of {} was not resolved when this function was captured: a node cannot choose methods at run time",
         name.unwrap_or("a function")
@@ -600,7 +667,11 @@ unsafe fn dispatch_message(state: &ThreadState, callee: *const Value) -> *mut Va
 ///
 /// # Safety
 /// - see [`jl_f_is`].
-pub(crate) unsafe extern "C" fn jl_apply_generic(f: *mut Value, _args: Args, _count: u32) -> *mut Value {
+pub(crate) unsafe extern "C" fn jl_apply_generic(
+    f: *mut Value,
+    _args: Args,
+    _count: u32,
+) -> *mut Value {
     // SAFETY: as here.
     unsafe { refuse_dispatch(f) }
 }
@@ -609,7 +680,12 @@ pub(crate) unsafe extern "C" fn jl_apply_generic(f: *mut Value, _args: Args, _co
 ///
 /// # Safety
 /// - see [`jl_f_is`]; `method` is the method instance.
-pub(crate) unsafe extern "C" fn jl_invoke(_f: *mut Value, _args: Args, _count: u32, method: *mut Value) -> *mut Value {
+pub(crate) unsafe extern "C" fn jl_invoke(
+    _f: *mut Value,
+    _args: Args,
+    _count: u32,
+    method: *mut Value,
+) -> *mut Value {
     // SAFETY: as here.
     unsafe { refuse_dispatch(method) }
 }
@@ -618,7 +694,11 @@ pub(crate) unsafe extern "C" fn jl_invoke(_f: *mut Value, _args: Args, _count: u
 ///
 /// # Safety
 /// - see [`jl_f_is`].
-pub(crate) unsafe extern "C" fn jl_f_unsupported(_f: *mut Value, _args: Args, _count: u32) -> *mut Value {
+pub(crate) unsafe extern "C" fn jl_f_unsupported(
+    _f: *mut Value,
+    _args: Args,
+    _count: u32,
+) -> *mut Value {
     // SAFETY: as here.
     unsafe { error("shipped code called a built-in function of Julia's that a node does not have") }
 }

@@ -7,8 +7,8 @@ use crate::builtin::{Builtins, id};
 use crate::constant::Constants;
 use crate::defer::Deferred;
 use crate::layout::{
-    ARRAY_HASPTR, ARRAY_NDIMS_MASK, ARRAY_NDIMS_SHIFT, ARRAY_PTRARRAY, Array, DataType, SVEC_DATA, Value, reference_at,
-    string_bytes, symbol_bytes, type_of,
+    ARRAY_HASPTR, ARRAY_NDIMS_MASK, ARRAY_NDIMS_SHIFT, ARRAY_PTRARRAY, Array, DataType, SVEC_DATA,
+    Value, reference_at, string_bytes, symbol_bytes, type_of,
 };
 use crate::types::{Record, TypeCell, element, flag};
 use std::collections::HashMap;
@@ -45,7 +45,11 @@ pub mod tag {
 /// # Safety
 /// - `value` is null or a Julia object of a call that uses these constants and has this list of deferred objects; nobody
 ///   changes them meanwhile.
-pub(crate) unsafe fn encode(value: *mut Value, constants: &Constants, deferred: *const Deferred) -> Vec<u8> {
+pub(crate) unsafe fn encode(
+    value: *mut Value,
+    constants: &Constants,
+    deferred: *const Deferred,
+) -> Vec<u8> {
     let mut encoder = Encoder {
         out: Vec::with_capacity(256),
         seen: HashMap::new(),
@@ -138,10 +142,14 @@ impl Encoder<'_> {
     }
 
     fn builtin_value(&self, value: *mut Value) -> Option<u8> {
-        [self.builtins.nothing(), self.builtins.bool(true), self.builtins.bool(false)]
-            .iter()
-            .position(|known| *known == value)
-            .map(|place| place as u8)
+        [
+            self.builtins.nothing(),
+            self.builtins.bool(true),
+            self.builtins.bool(false),
+        ]
+        .iter()
+        .position(|known| *known == value)
+        .map(|place| place as u8)
     }
 
     unsafe fn type_value(&mut self, value: *mut Value) {
@@ -164,7 +172,9 @@ impl Encoder<'_> {
     /// What the origin makes by a call of its own.
     unsafe fn call(&mut self, value: *mut Value, deferred: *const Deferred, depth: u32) {
         // SAFETY: lies in the call's arena.
-        let Deferred { function, count, .. } = unsafe { deferred.read() };
+        let Deferred {
+            function, count, ..
+        } = unsafe { deferred.read() };
         self.number(value);
         self.out.push(tag::DEFERRED);
         match self.constants.index_of(function) {
@@ -187,7 +197,9 @@ impl Encoder<'_> {
         if (1..=id::LAST_PUBLIC).contains(&record.builtin) {
             return Some(u32::from(record.builtin));
         }
-        self.constants.index_of(ty.cast()).map(|index| index + FIRST_OBJECT_TYPE)
+        self.constants
+            .index_of(ty.cast())
+            .map(|index| index + FIRST_OBJECT_TYPE)
     }
 
     /// Has no number: one that holds itself is written until the depth ends it.
@@ -205,7 +217,9 @@ impl Encoder<'_> {
 
     unsafe fn array(&mut self, array: *mut Array, cell: &TypeCell, depth: u32) {
         let record = cell.record();
-        let Some(number) = self.type_reference(cell.data_type(), record) else { return self.opaque(&record.name) };
+        let Some(number) = self.type_reference(cell.data_type(), record) else {
+            return self.opaque(&record.name);
+        };
         // SAFETY: an array, says the caller.
         let (flags, length, data) = unsafe { ((*array).flags, (*array).length, (*array).data) };
         if flags & ARRAY_HASPTR != 0 && length > 0 {
@@ -224,8 +238,14 @@ impl Encoder<'_> {
         }
         let references = flags & ARRAY_PTRARRAY != 0;
         // SAFETY: an array, says the caller.
-        let element = if references { 8 } else { usize::from(unsafe { (*array).elsize }) };
-        if length.saturating_mul(element) > MAX_ARRAY_BYTES.min(MAX_BYTES - self.out.len().min(MAX_BYTES)) {
+        let element = if references {
+            8
+        } else {
+            usize::from(unsafe { (*array).elsize })
+        };
+        if length.saturating_mul(element)
+            > MAX_ARRAY_BYTES.min(MAX_BYTES - self.out.len().min(MAX_BYTES))
+        {
             return self.out.push(2);
         }
         if references {
@@ -254,7 +274,13 @@ impl Encoder<'_> {
         }
     }
 
-    unsafe fn structure(&mut self, value: *mut Value, ty: *const DataType, record: &Record, depth: u32) {
+    unsafe fn structure(
+        &mut self,
+        value: *mut Value,
+        ty: *const DataType,
+        record: &Record,
+        depth: u32,
+    ) {
         let size = record.size as usize;
         let number = match self.type_reference(ty, record) {
             Some(number) => number,
@@ -269,7 +295,8 @@ impl Encoder<'_> {
         self.u32(record.size);
         let start = self.out.len();
         // SAFETY: an object has its type's size.
-        self.out.extend(unsafe { std::slice::from_raw_parts(value.cast::<u8>(), size) });
+        self.out
+            .extend(unsafe { std::slice::from_raw_parts(value.cast::<u8>(), size) });
         for &pointer in &record.pointers {
             let slot = start + pointer as usize;
             self.out[slot..slot + 8].fill(0);
@@ -284,12 +311,19 @@ impl Encoder<'_> {
 
     /// Of a type that the origin has no number for: indices that the runtime made, or a name.
     unsafe fn unnamed(&mut self, value: *mut Value, ty: *const DataType, record: &Record) {
-        let count = if record.builtin == id::EMPTY_TUPLE { Some(0) } else { self.builtins.index_tuple_length(ty) };
-        let Some(count) = count else { return self.opaque(&record.name) };
+        let count = if record.builtin == id::EMPTY_TUPLE {
+            Some(0)
+        } else {
+            self.builtins.index_tuple_length(ty)
+        };
+        let Some(count) = count else {
+            return self.opaque(&record.name);
+        };
         self.out.push(tag::INTS);
         self.u32(count as u32);
         // SAFETY: a tuple of so many words.
-        self.out.extend(unsafe { std::slice::from_raw_parts(value.cast::<u8>(), 8 * count) });
+        self.out
+            .extend(unsafe { std::slice::from_raw_parts(value.cast::<u8>(), 8 * count) });
     }
 
     fn opaque(&mut self, name: &str) {

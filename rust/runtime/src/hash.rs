@@ -59,13 +59,19 @@ pub fn memhash32_seed(bytes: &[u8], seed: u32) -> u32 {
     let mut h = seed;
     let (blocks, tail) = bytes.as_chunks::<4>();
     for block in blocks {
-        h ^= u32::from_le_bytes(*block).wrapping_mul(C1).rotate_left(15).wrapping_mul(C2);
+        h ^= u32::from_le_bytes(*block)
+            .wrapping_mul(C1)
+            .rotate_left(15)
+            .wrapping_mul(C2);
         h = h.rotate_left(13).wrapping_mul(5).wrapping_add(0xe654_6b64);
     }
     if !tail.is_empty() {
         let mut last = [0; 4];
         last[..tail.len()].copy_from_slice(tail);
-        h ^= u32::from_le_bytes(last).wrapping_mul(C1).rotate_left(15).wrapping_mul(C2);
+        h ^= u32::from_le_bytes(last)
+            .wrapping_mul(C1)
+            .rotate_left(15)
+            .wrapping_mul(C2);
     }
     h ^= bytes.len() as u32;
     h = (h ^ (h >> 16)).wrapping_mul(0x85eb_ca6b);
@@ -89,9 +95,17 @@ fn murmur3_x64_128(bytes: &[u8], seed: u32) -> (u64, u64) {
     for block in blocks {
         let (k1, k2) = halves(block);
         h1 ^= mix1(k1);
-        h1 = h1.rotate_left(27).wrapping_add(h2).wrapping_mul(5).wrapping_add(0x52dc_e729);
+        h1 = h1
+            .rotate_left(27)
+            .wrapping_add(h2)
+            .wrapping_mul(5)
+            .wrapping_add(0x52dc_e729);
         h2 ^= mix2(k2);
-        h2 = h2.rotate_left(31).wrapping_add(h1).wrapping_mul(5).wrapping_add(0x3849_5ab5);
+        h2 = h2
+            .rotate_left(31)
+            .wrapping_add(h1)
+            .wrapping_mul(5)
+            .wrapping_add(0x3849_5ab5);
     }
     if !tail.is_empty() {
         let mut last = [0; 16];
@@ -146,8 +160,16 @@ mod tests {
     #[test]
     fn byte_hashes_are_julias() {
         for (bytes, seed, wide, narrow) in MEMHASH {
-            assert_eq!(memhash_seed(bytes.as_bytes(), *seed), *wide, "{bytes:?} with seed {seed}");
-            assert_eq!(memhash32_seed(bytes.as_bytes(), *seed), *narrow, "{bytes:?} with seed {seed}");
+            assert_eq!(
+                memhash_seed(bytes.as_bytes(), *seed),
+                *wide,
+                "{bytes:?} with seed {seed}"
+            );
+            assert_eq!(
+                memhash32_seed(bytes.as_bytes(), *seed),
+                *narrow,
+                "{bytes:?} with seed {seed}"
+            );
         }
     }
 

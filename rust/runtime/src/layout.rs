@@ -83,7 +83,10 @@ pub unsafe fn symbol_bytes<'a>(symbol: *const Value) -> &'a [u8] {
 /// - the object has a reference slot there.
 #[inline]
 pub unsafe fn reference_at(object: *const Value, offset: usize) -> *mut Value {
-    let slot = object.cast::<u8>().wrapping_add(offset).cast::<*mut Value>();
+    let slot = object
+        .cast::<u8>()
+        .wrapping_add(offset)
+        .cast::<*mut Value>();
     // SAFETY: the caller says that there is a slot.
     unsafe { slot.read() }
 }
@@ -94,7 +97,10 @@ pub unsafe fn reference_at(object: *const Value, offset: usize) -> *mut Value {
 /// - the object has a reference slot there, and the caller may change the object.
 #[inline]
 pub unsafe fn set_reference_at(object: *mut Value, offset: usize, reference: *mut Value) {
-    let slot = object.cast::<u8>().wrapping_add(offset).cast::<*mut Value>();
+    let slot = object
+        .cast::<u8>()
+        .wrapping_add(offset)
+        .cast::<*mut Value>();
     // SAFETY: the caller says that there is a slot.
     unsafe { slot.write(reference) }
 }

@@ -91,7 +91,10 @@ compiler_functions! {
 
 /// Nanoseconds of a clock that only goes forward: Julia's `time_ns`.
 pub(crate) extern "C" fn jl_hrtime() -> u64 {
-    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut now = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
     // SAFETY: writes a local.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
@@ -99,7 +102,10 @@ pub(crate) extern "C" fn jl_hrtime() -> u64 {
 
 /// Seconds since 1970: Julia's `time`.
 pub(crate) extern "C" fn jl_clock_now() -> f64 {
-    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut now = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
     // SAFETY: writes a local.
     unsafe { libc::clock_gettime(libc::CLOCK_REALTIME, &raw mut now) };
     now.tv_sec as f64 + now.tv_nsec as f64 * 1e-9

@@ -50,7 +50,10 @@ pub(crate) unsafe fn object(size: usize, ty: *const DataType) -> *mut Value {
 ///
 /// # Safety
 /// - as for [`crate::exception::throw`]; `ty` has that many reference fields, one after the other from the start.
-pub(crate) unsafe fn struct_of<const N: usize>(ty: *const DataType, fields: [*mut Value; N]) -> *mut Value {
+pub(crate) unsafe fn struct_of<const N: usize>(
+    ty: *const DataType,
+    fields: [*mut Value; N],
+) -> *mut Value {
     // SAFETY: the caller's promise.
     let made = unsafe { object(N * size_of::<*mut Value>(), ty) };
     // SAFETY: the object was made with room for them.
@@ -62,7 +65,11 @@ pub(crate) unsafe fn struct_of<const N: usize>(ty: *const DataType, fields: [*mu
 ///
 /// # Safety
 /// - called from shipped code; see [`crate::exception::throw`].
-pub(crate) unsafe extern "C" fn bc_alloc(state: *const ThreadState, size: usize, ty: *const DataType) -> *mut Value {
+pub(crate) unsafe extern "C" fn bc_alloc(
+    state: *const ThreadState,
+    size: usize,
+    ty: *const DataType,
+) -> *mut Value {
     // SAFETY: emitted code passes its thread's state.
     let state = unsafe { &*state };
     // SAFETY: the caller's promise.
@@ -75,7 +82,11 @@ pub(crate) unsafe extern "C" fn bc_alloc(state: *const ThreadState, size: usize,
 ///
 /// # Safety
 /// - as for [`bc_alloc`].
-pub(crate) unsafe extern "C" fn jl_gc_alloc_typed(_ptls: *const c_void, size: usize, ty: *const DataType) -> *mut Value {
+pub(crate) unsafe extern "C" fn jl_gc_alloc_typed(
+    _ptls: *const c_void,
+    size: usize,
+    ty: *const DataType,
+) -> *mut Value {
     // SAFETY: the caller's promise.
     unsafe { object(size, ty) }
 }
@@ -99,7 +110,10 @@ pub(crate) unsafe fn buffer(bytes: usize) -> (*mut u8, bool) {
     unsafe { check_stack(state) };
     if bytes <= LARGE {
         // SAFETY: the caller's promise.
-        (unsafe { or_throw(state.arena.buffer(&state.bump, bytes)) }, false)
+        (
+            unsafe { or_throw(state.arena.buffer(&state.bump, bytes)) },
+            false,
+        )
     } else {
         // SAFETY: the caller's promise.
         (unsafe { or_throw(state.arena.block(bytes)) }, true)
@@ -124,7 +138,10 @@ pub(crate) unsafe extern "C" fn malloc(bytes: usize) -> *mut c_void {
     let state = ThreadState::current();
     // SAFETY: see the caller.
     unsafe { check_stack(state) };
-    state.arena.block(bytes).map_or(ptr::null_mut(), <*mut u8>::cast)
+    state
+        .arena
+        .block(bytes)
+        .map_or(ptr::null_mut(), <*mut u8>::cast)
 }
 
 /// C's `calloc`, for the length of the call.
@@ -132,7 +149,9 @@ pub(crate) unsafe extern "C" fn malloc(bytes: usize) -> *mut c_void {
 /// # Safety
 /// - called from shipped code.
 pub(crate) unsafe extern "C" fn calloc(count: usize, each: usize) -> *mut c_void {
-    let Some(bytes) = count.checked_mul(each) else { return ptr::null_mut() };
+    let Some(bytes) = count.checked_mul(each) else {
+        return ptr::null_mut();
+    };
     // SAFETY: as here.
     let data = unsafe { malloc(bytes) };
     if !data.is_null() {
@@ -155,13 +174,18 @@ pub(crate) unsafe extern "C" fn realloc(old: *mut c_void, bytes: usize) -> *mut 
     // SAFETY: the caller's pointer has a header before it, or the call faults.
     let Ok(had) = (unsafe { state.arena.block_bytes(old.cast()) }) else {
         // SAFETY: called from shipped code.
-        unsafe { crate::error::error("realloc: this pointer did not come from malloc in this call") }
+        unsafe {
+            crate::error::error("realloc: this pointer did not come from malloc in this call")
+        }
     };
     // SAFETY: as here.
     let data = unsafe { malloc(bytes) };
     if !data.is_null() {
         // SAFETY: both blocks have that many bytes, and the new one is fresh.
-        unsafe { data.cast::<u8>().copy_from_nonoverlapping(old.cast(), had.min(bytes)) };
+        unsafe {
+            data.cast::<u8>()
+                .copy_from_nonoverlapping(old.cast(), had.min(bytes))
+        };
         // SAFETY: the old block is live, and nobody uses it any more.
         unsafe { free_block(old.cast()) };
     }

@@ -54,7 +54,11 @@ pub(crate) unsafe extern "C" fn jl_pchar_to_string(bytes: *const u8, length: usi
     let made = unsafe { jl_alloc_string(length) };
     if length > 0 {
         // SAFETY: both have `length` bytes.
-        unsafe { made.cast::<u8>().add(STRING_DATA).copy_from_nonoverlapping(bytes, length) };
+        unsafe {
+            made.cast::<u8>()
+                .add(STRING_DATA)
+                .copy_from_nonoverlapping(bytes, length)
+        };
     }
     made
 }
@@ -92,7 +96,9 @@ pub(crate) unsafe extern "C" fn jl_string_len(string: *const Value) -> usize {
 /// # Safety
 /// - `symbol` is a symbol.
 pub(crate) unsafe extern "C" fn jl_symbol_name(symbol: *const Value) -> *const c_char {
-    symbol.cast::<c_char>().wrapping_add(crate::layout::SYMBOL_NAME)
+    symbol
+        .cast::<c_char>()
+        .wrapping_add(crate::layout::SYMBOL_NAME)
 }
 
 /// `Symbol` of `length` bytes.

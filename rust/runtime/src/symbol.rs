@@ -25,7 +25,11 @@ pub struct SymbolCell {
 impl SymbolCell {
     /// The symbol, as Julia code sees it.
     pub fn value(&self) -> *mut Value {
-        self.memory.as_ptr().wrapping_add(OBJECT_UNIT).cast_mut().cast()
+        self.memory
+            .as_ptr()
+            .wrapping_add(OBJECT_UNIT)
+            .cast_mut()
+            .cast()
     }
 
     fn new(name: &str, symbol_type: usize) -> Self {
@@ -34,7 +38,11 @@ impl SymbolCell {
         let tag = u128::from((symbol_type | TAG_CONSTANT) as u64) << (8 * (UNIT - TAG_BYTES));
         memory[0] = tag;
         let object = memory[OBJECT_UNIT..].as_mut_ptr();
-        let head = Symbol { left: std::ptr::null_mut(), right: std::ptr::null_mut(), hash: symbol_hash(name.as_bytes()) };
+        let head = Symbol {
+            left: std::ptr::null_mut(),
+            right: std::ptr::null_mut(),
+            hash: symbol_hash(name.as_bytes()),
+        };
         // SAFETY: the memory is large enough for the header and aligned to 16.
         unsafe { object.cast::<Symbol>().write(head) };
         let text = object.cast::<u8>().wrapping_add(SYMBOL_NAME);

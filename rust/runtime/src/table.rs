@@ -2,7 +2,10 @@
 
 use crate::builtin::{Builtins, id};
 use crate::layout::Value;
-use crate::{array, boxes, call, defer, egal, error, exception, function, hash, machine, math, memory, string, thread};
+use crate::{
+    array, boxes, call, defer, egal, error, exception, function, hash, machine, math, memory,
+    string, thread,
+};
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
@@ -15,7 +18,14 @@ struct Table {
 
 fn table() -> &'static Table {
     TABLE.get_or_init(|| {
-        let symbols = [runtime(), builtin_functions(), slots(), math::symbols(), math::compiler_symbols()].concat();
+        let symbols = [
+            runtime(),
+            builtin_functions(),
+            slots(),
+            math::symbols(),
+            math::compiler_symbols(),
+        ]
+        .concat();
         let by_name = symbols.iter().copied().collect();
         Table { symbols, by_name }
     })
@@ -83,9 +93,15 @@ fn runtime() -> Vec<(&'static str, usize)> {
     };
     symbols.extend([
         ("__sigsetjmp", machine::bc_setjmp as *const () as usize),
-        ("jl_get_ptls_states", thread::bc_thread_state as *const () as usize),
+        (
+            "jl_get_ptls_states",
+            thread::bc_thread_state as *const () as usize,
+        ),
         ("jl_symbol_n_", string::jl_symbol_n as *const () as usize),
-        ("jl_gc_alloc", memory::jl_gc_alloc_typed as *const () as usize),
+        (
+            "jl_gc_alloc",
+            memory::jl_gc_alloc_typed as *const () as usize,
+        ),
         ("jl_malloc", memory::malloc as *const () as usize),
         ("jl_calloc", memory::calloc as *const () as usize),
         ("jl_realloc", memory::realloc as *const () as usize),
@@ -93,10 +109,22 @@ fn runtime() -> Vec<(&'static str, usize)> {
         ("jl_gc_managed_malloc", memory::malloc as *const () as usize),
         ("jl_gc_counted_malloc", memory::malloc as *const () as usize),
         ("jl_gc_counted_calloc", memory::calloc as *const () as usize),
-        ("jl_gc_queue_root", memory::nothing_to_collect as *const () as usize),
-        ("jl_gc_safepoint", memory::nothing_to_collect as *const () as usize),
-        ("jl_gc_collect", memory::nothing_to_collect as *const () as usize),
-        ("__stack_chk_fail", error::stack_chk_fail as *const () as usize),
+        (
+            "jl_gc_queue_root",
+            memory::nothing_to_collect as *const () as usize,
+        ),
+        (
+            "jl_gc_safepoint",
+            memory::nothing_to_collect as *const () as usize,
+        ),
+        (
+            "jl_gc_collect",
+            memory::nothing_to_collect as *const () as usize,
+        ),
+        (
+            "__stack_chk_fail",
+            error::stack_chk_fail as *const () as usize,
+        ),
         ("memhash", hash_bytes as *const () as usize),
         ("memhash_seed", hash_bytes_with_seed as *const () as usize),
         ("memhash32_seed", hash_bytes_to_32 as *const () as usize),
@@ -116,12 +144,31 @@ fn builtin_functions() -> Vec<(&'static str, usize)> {
     };
     let unsupported = function::jl_f_unsupported as *const () as usize;
     let names = [
-        "jl_f__apply", "jl_f__apply_iterate", "jl_f__apply_pure", "jl_f__apply_latest", "jl_f_applicable", "jl_f_invoke",
-        "jl_f_invoke_kwsorter", "jl_f_isdefined", "jl_f_setfield", "jl_f_fieldtype", "jl_f__expr", "jl_f__typevar",
-        "jl_f_apply_type", "jl_f_const_arrayref",
+        "jl_f__apply",
+        "jl_f__apply_iterate",
+        "jl_f__apply_pure",
+        "jl_f__apply_latest",
+        "jl_f_applicable",
+        "jl_f_invoke",
+        "jl_f_invoke_kwsorter",
+        "jl_f_isdefined",
+        "jl_f_setfield",
+        "jl_f_fieldtype",
+        "jl_f__expr",
+        "jl_f__typevar",
+        "jl_f_apply_type",
+        "jl_f_const_arrayref",
     ];
-    symbols.push(("jl_f_const_arrayref", function::jl_f_arrayref as *const () as usize));
-    symbols.extend(names.into_iter().filter(|name| *name != "jl_f_const_arrayref").map(|name| (name, unsupported)));
+    symbols.push((
+        "jl_f_const_arrayref",
+        function::jl_f_arrayref as *const () as usize,
+    ));
+    symbols.extend(
+        names
+            .into_iter()
+            .filter(|name| *name != "jl_f_const_arrayref")
+            .map(|name| (name, unsupported)),
+    );
     symbols
 }
 
@@ -139,11 +186,26 @@ fn slots() -> Vec<(&'static str, usize)> {
             ("jl_emptytuple", builtins.instance(id::EMPTY_TUPLE)),
             ("jl_an_empty_string", builtins.empty_string()),
             ("jl_diverror_exception", builtins.instance(id::DIVIDE_ERROR)),
-            ("jl_undefref_exception", builtins.instance(id::UNDEF_REF_ERROR)),
-            ("jl_memory_exception", builtins.instance(id::OUT_OF_MEMORY_ERROR)),
-            ("jl_stackovf_exception", builtins.instance(id::STACK_OVERFLOW_ERROR)),
-            ("jl_readonlymemory_exception", builtins.instance(id::READ_ONLY_MEMORY_ERROR)),
-            ("jl_interrupt_exception", builtins.instance(id::INTERRUPT_EXCEPTION)),
+            (
+                "jl_undefref_exception",
+                builtins.instance(id::UNDEF_REF_ERROR),
+            ),
+            (
+                "jl_memory_exception",
+                builtins.instance(id::OUT_OF_MEMORY_ERROR),
+            ),
+            (
+                "jl_stackovf_exception",
+                builtins.instance(id::STACK_OVERFLOW_ERROR),
+            ),
+            (
+                "jl_readonlymemory_exception",
+                builtins.instance(id::READ_ONLY_MEMORY_ERROR),
+            ),
+            (
+                "jl_interrupt_exception",
+                builtins.instance(id::INTERRUPT_EXCEPTION),
+            ),
             ("jl_any_type", ty(id::ANY)),
             ("jl_int32_type", ty(id::INT32)),
             ("jl_int64_type", ty(id::INT64)),
@@ -159,7 +221,10 @@ fn slots() -> Vec<(&'static str, usize)> {
             ("jl_array_any_type", ty(id::VECTOR_ANY)),
         ])
     });
-    slots.iter().map(|(name, slot)| (*name, &raw const *slot as usize)).collect()
+    slots
+        .iter()
+        .map(|(name, slot)| (*name, &raw const *slot as usize))
+        .collect()
 }
 
 struct Slots(Vec<(&'static str, *mut Value)>);
@@ -220,7 +285,14 @@ mod tests {
     fn what_is_not_offered_is_not_found() {
         assert!(lookup("jl_throw").is_some());
         assert!(lookup("sin").is_some());
-        for name in ["system", "dlopen", "open", "jl_eval_string", "", "jl_load_and_lookup"] {
+        for name in [
+            "system",
+            "dlopen",
+            "open",
+            "jl_eval_string",
+            "",
+            "jl_load_and_lookup",
+        ] {
             assert!(lookup(name).is_none(), "{name}");
         }
     }

@@ -18,7 +18,8 @@ pub const HANDLER_OFFSET: usize = offset_of!(ThreadState, handler);
 /// Objects above this many bytes are never taken from a chunk.
 pub const BUMP_MAX: usize = crate::arena::LARGE;
 /// Where the number of exceptions being handled is.
-pub const EXCEPTIONS_OFFSET: usize = offset_of!(ThreadState, exceptions) + offset_of!(ExceptionStack, top);
+pub const EXCEPTIONS_OFFSET: usize =
+    offset_of!(ThreadState, exceptions) + offset_of!(ExceptionStack, top);
 /// Bytes of a [`Handler`], aligned to 16.
 pub const HANDLER_BYTES: usize = size_of::<Handler>();
 /// Where a handler keeps the one around it.
@@ -73,7 +74,10 @@ impl ThreadState {
                 in_finalizer: 0,
                 disable_gc: 0,
             },
-            bump: Bump { cursor: Cell::new(ptr::null_mut()), limit: Cell::new(ptr::null_mut()) },
+            bump: Bump {
+                cursor: Cell::new(ptr::null_mut()),
+                limit: Cell::new(ptr::null_mut()),
+            },
             handler: Cell::new(ptr::null_mut()),
             exceptions: ExceptionStack::new(),
             landing: Cell::new(ptr::null()),
@@ -164,9 +168,13 @@ impl StackBounds {
     fn of_this_thread() -> Self {
         let mut attributes = std::mem::MaybeUninit::<libc::pthread_attr_t>::uninit();
         // SAFETY: fills in the attributes of the calling thread.
-        let failed = unsafe { libc::pthread_getattr_np(libc::pthread_self(), attributes.as_mut_ptr()) };
+        let failed =
+            unsafe { libc::pthread_getattr_np(libc::pthread_self(), attributes.as_mut_ptr()) };
         if failed != 0 {
-            return Self { lowest: 0, guard: 0 };
+            return Self {
+                lowest: 0,
+                guard: 0,
+            };
         }
         let mut lowest = ptr::null_mut();
         let mut size = 0;
@@ -177,7 +185,10 @@ impl StackBounds {
         unsafe { libc::pthread_attr_getguardsize(attributes.as_ptr(), &raw mut guard) };
         // SAFETY: as above; not used again.
         unsafe { libc::pthread_attr_destroy(attributes.as_mut_ptr()) };
-        Self { lowest: lowest as usize, guard: guard.max(4096) }
+        Self {
+            lowest: lowest as usize,
+            guard: guard.max(4096),
+        }
     }
 
     /// Does a fault at `address` mean that the stack is full?
@@ -200,7 +211,11 @@ impl ExceptionStack {
     const FIRST: usize = 64;
 
     fn new() -> Self {
-        let stack = Self { entries: Cell::new(ptr::null_mut()), room: Cell::new(0), top: Cell::new(0) };
+        let stack = Self {
+            entries: Cell::new(ptr::null_mut()),
+            room: Cell::new(0),
+            top: Cell::new(0),
+        };
         stack.grow(Self::FIRST);
         stack
     }
@@ -281,7 +296,9 @@ mod tests {
     #[test]
     fn each_thread_has_its_own() {
         let mine = bc_thread_state() as usize;
-        let other = std::thread::spawn(|| bc_thread_state() as usize).join().unwrap();
+        let other = std::thread::spawn(|| bc_thread_state() as usize)
+            .join()
+            .unwrap();
         assert_ne!(mine, other);
     }
 

@@ -121,7 +121,11 @@ pub struct LayoutMismatch {
 
 impl fmt::Display for LayoutMismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "type {} is described with a layout that is not Julia 1.5's", self.name)
+        write!(
+            f,
+            "type {} is described with a layout that is not Julia 1.5's",
+            self.name
+        )
     }
 }
 
@@ -220,7 +224,10 @@ impl TypeCell {
     /// # Safety
     /// - `data_type` came from [`TypeCell::data_type`] of a cell that lives for `'a`.
     pub unsafe fn of<'a>(data_type: *const DataType) -> &'a TypeCell {
-        let cell = data_type.cast::<u8>().wrapping_sub(DATA_OFFSET).cast::<TypeCell>();
+        let cell = data_type
+            .cast::<u8>()
+            .wrapping_sub(DATA_OFFSET)
+            .cast::<TypeCell>();
         // SAFETY: the caller says that this is the `data` field of a live cell.
         unsafe { &*cell }
     }
@@ -258,11 +265,16 @@ impl TypeCell {
     /// Makes a cell. `meta` is the address of `DataType`'s own type object, of `TypeName`'s and of `Symbol`'s.
     pub(crate) fn new(description: &TypeDescription<'_>, builtin: u16, meta: &Meta) -> TypeRef {
         let is = |flag: u32| u8::from(description.flags & flag != 0);
-        let first_ptr = description.pointers.first().map_or(-1, |first| (*first / 8) as i32);
+        let first_ptr = description
+            .pointers
+            .first()
+            .map_or(-1, |first| (*first / 8) as i32);
         let flags = description.flags;
         let bits = is(flag::BITS);
-        let immutable_inline = flags & (flag::MUTABLE | flag::ABSTRACT) == 0 && flags & flag::CONCRETE != 0;
-        let symbol = (meta.symbol_type != 0).then(|| symbol::intern_as(short_name(description.name), meta.symbol_type));
+        let immutable_inline =
+            flags & (flag::MUTABLE | flag::ABSTRACT) == 0 && flags & flag::CONCRETE != 0;
+        let symbol = (meta.symbol_type != 0)
+            .then(|| symbol::intern_as(short_name(description.name), meta.symbol_type));
         let cell = Arc::new(TypeCell {
             before_tag: 0,
             tag: AtomicUsize::new(meta.data_type | TAG_CONSTANT),
@@ -294,7 +306,9 @@ impl TypeCell {
             before_name_tag: 0,
             name_tag: AtomicUsize::new(meta.type_name | TAG_CONSTANT),
             type_name: UnsafeCell::new(TypeName {
-                name: symbol.as_ref().map_or(ptr::null_mut(), |symbol| symbol.value()),
+                name: symbol
+                    .as_ref()
+                    .map_or(ptr::null_mut(), |symbol| symbol.value()),
                 module: ptr::null_mut(),
                 names: meta.empty_svec,
                 wrapper: ptr::null_mut(),
@@ -332,7 +346,8 @@ impl TypeCell {
     /// Fills in the addresses that are only known once the cell has its place.
     fn tie_inner_pointers(&self) {
         let data = self.data.get();
-        self.instance_tag.store(data as usize | TAG_CONSTANT, Ordering::Relaxed);
+        self.instance_tag
+            .store(data as usize | TAG_CONSTANT, Ordering::Relaxed);
         // SAFETY: nobody else has seen the cell yet.
         unsafe { (*data).name = self.type_name.get().cast() };
         // SAFETY: as above.
@@ -349,8 +364,10 @@ impl TypeCell {
 
     /// Patches the tags of a cell that was made before the types of its tags were there.
     pub(crate) fn retag(&self, meta: &Meta) {
-        self.tag.store(meta.data_type | TAG_CONSTANT, Ordering::Relaxed);
-        self.name_tag.store(meta.type_name | TAG_CONSTANT, Ordering::Relaxed);
+        self.tag
+            .store(meta.data_type | TAG_CONSTANT, Ordering::Relaxed);
+        self.name_tag
+            .store(meta.type_name | TAG_CONSTANT, Ordering::Relaxed);
         self.super_slot().store(meta.any, Ordering::Relaxed);
         let data = self.data.get();
         // SAFETY: called while the built-in types are made, before anybody else sees them.
@@ -367,7 +384,8 @@ impl TypeCell {
         if mine.flags & flag::SPECIAL != 0 {
             return true;
         }
-        let same_hash = self.hash() == other.hash || self.hash() == 0 || other.hash == 0 || mine.builtin != 0;
+        let same_hash =
+            self.hash() == other.hash || self.hash() == 0 || other.hash == 0 || mine.builtin != 0;
         same_hash
             && mine.flags & SHAPE == other.flags & SHAPE
             && (mine.size == other.size || mine.flags & flag::ARRAY != 0)
@@ -380,7 +398,9 @@ impl TypeCell {
 
 impl fmt::Debug for TypeCell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TypeCell").field("name", &self.record.name).finish_non_exhaustive()
+        f.debug_struct("TypeCell")
+            .field("name", &self.record.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -396,7 +416,9 @@ pub(crate) struct Meta {
 
 /// `"Core.Array{Core.Int64,1}"` → `"Array"`.
 fn short_name(canonical: &str) -> &str {
-    let plain = canonical.split_once('{').map_or(canonical, |(plain, _)| plain);
+    let plain = canonical
+        .split_once('{')
+        .map_or(canonical, |(plain, _)| plain);
     plain.rsplit_once('.').map_or(plain, |(_, last)| last)
 }
 
@@ -414,7 +436,11 @@ fn table() -> MutexGuard<'static, Table> {
 
 /// Enters a cell that was made outside [`intern`].
 pub(crate) fn register(cell: &TypeRef) {
-    table().by_name.entry(cell.record.name.clone()).or_default().push(Arc::downgrade(cell));
+    table()
+        .by_name
+        .entry(cell.record.name.clone())
+        .or_default()
+        .push(Arc::downgrade(cell));
 }
 
 /// The type that this describes: the one that is there, or a new one.
@@ -434,17 +460,28 @@ pub fn intern(description: &TypeDescription<'_>) -> Result<TypeRef, LayoutMismat
                 return Ok(cell);
             }
             if cell.record.builtin != 0 {
-                return Err(LayoutMismatch { name: description.name.into() });
+                return Err(LayoutMismatch {
+                    name: description.name.into(),
+                });
             }
         }
     }
     if table.by_name.len() >= table.sweep_at {
-        table.by_name.retain(|_, cells| cells.iter().any(|cell| cell.strong_count() > 0));
+        table
+            .by_name
+            .retain(|_, cells| cells.iter().any(|cell| cell.strong_count() > 0));
         table.sweep_at = 2 * table.by_name.len() + 256;
     }
-    let plain = TypeDescription { flags: description.flags & !flag::SPECIAL, ..*description };
+    let plain = TypeDescription {
+        flags: description.flags & !flag::SPECIAL,
+        ..*description
+    };
     let cell = TypeCell::new(&plain, 0, &meta);
-    table.by_name.entry(description.name.into()).or_default().push(Arc::downgrade(&cell));
+    table
+        .by_name
+        .entry(description.name.into())
+        .or_default()
+        .push(Arc::downgrade(&cell));
     Ok(cell)
 }
 
@@ -494,24 +531,49 @@ mod tests {
 
     #[test]
     fn another_layout_or_another_hash_is_another_type() {
-        let a = intern(&TypeDescription { hash: 1, ..description("Test.Redefined") }).unwrap();
-        let b = intern(&TypeDescription { hash: 2, ..description("Test.Redefined") }).unwrap();
-        let c = intern(&TypeDescription { size: 24, hash: 1, ..description("Test.Redefined") }).unwrap();
+        let a = intern(&TypeDescription {
+            hash: 1,
+            ..description("Test.Redefined")
+        })
+        .unwrap();
+        let b = intern(&TypeDescription {
+            hash: 2,
+            ..description("Test.Redefined")
+        })
+        .unwrap();
+        let c = intern(&TypeDescription {
+            size: 24,
+            hash: 1,
+            ..description("Test.Redefined")
+        })
+        .unwrap();
         assert!(!Arc::ptr_eq(&a, &b));
         assert!(!Arc::ptr_eq(&a, &c));
-        assert!(Arc::ptr_eq(&a, &intern(&TypeDescription { hash: 1, ..description("Test.Redefined") }).unwrap()));
+        assert!(Arc::ptr_eq(
+            &a,
+            &intern(&TypeDescription {
+                hash: 1,
+                ..description("Test.Redefined")
+            })
+            .unwrap()
+        ));
     }
 
     #[test]
     fn types_leave_the_table_with_their_last_holder() {
         let address = intern(&description("Test.Left")).unwrap().data_type();
-        let names = table().by_name.get("Test.Left").map_or(0, |cells| cells.iter().filter(|c| c.strong_count() > 0).count());
+        let names = table().by_name.get("Test.Left").map_or(0, |cells| {
+            cells.iter().filter(|c| c.strong_count() > 0).count()
+        });
         assert_eq!(names, 0, "{address:?} is gone");
     }
 
     #[test]
     fn a_built_in_name_must_have_its_layout() {
-        let wrong = TypeDescription { size: 4, ..description("Core.Int64") };
+        let wrong = TypeDescription {
+            size: 4,
+            ..description("Core.Int64")
+        };
         let error = intern(&wrong).unwrap_err();
         assert_eq!(error.name, "Core.Int64");
         assert!(error.to_string().contains("Core.Int64"));
@@ -519,13 +581,20 @@ mod tests {
 
     #[test]
     fn a_type_object_reads_like_julias() {
-        let ty = intern(&TypeDescription { flags: flag::SINGLETON | flag::CONCRETE, size: 0, ..description("Main.Outer.T{1}") });
+        let ty = intern(&TypeDescription {
+            flags: flag::SINGLETON | flag::CONCRETE,
+            size: 0,
+            ..description("Main.Outer.T{1}")
+        });
         let ty = ty.unwrap();
         let value = ty.value();
         assert_eq!(value as usize % 16, 0);
         // SAFETY: `ty` keeps the type, its name object and its instance alive.
         unsafe {
-            assert_eq!(type_of(value), Builtins::get().meta().data_type as *mut DataType);
+            assert_eq!(
+                type_of(value),
+                Builtins::get().meta().data_type as *mut DataType
+            );
             let name = reference_at(value, 0);
             assert_eq!(symbol_bytes(reference_at(name, 0)), b"T");
             assert_eq!((*ty.data_type()).instance, ty.instance());
@@ -537,11 +606,27 @@ mod tests {
 
     #[test]
     fn subtypes_follow_the_chain() {
-        let number = intern(&TypeDescription { flags: flag::ABSTRACT, size: 0, ..description("Test.Number") }).unwrap();
-        let real = intern(&TypeDescription { flags: flag::ABSTRACT, size: 0, ..description("Test.Real") }).unwrap();
+        let number = intern(&TypeDescription {
+            flags: flag::ABSTRACT,
+            size: 0,
+            ..description("Test.Number")
+        })
+        .unwrap();
+        let real = intern(&TypeDescription {
+            flags: flag::ABSTRACT,
+            size: 0,
+            ..description("Test.Real")
+        })
+        .unwrap();
         let x = intern(&description("Test.X")).unwrap();
-        real.link(Links { parent: Some(number.clone()), ..Links::default() });
-        x.link(Links { parent: Some(real.clone()), ..Links::default() });
+        real.link(Links {
+            parent: Some(number.clone()),
+            ..Links::default()
+        });
+        x.link(Links {
+            parent: Some(real.clone()),
+            ..Links::default()
+        });
         assert!(is_subtype(&x, number.data_type()));
         assert!(is_subtype(&x, x.data_type()));
         assert!(is_subtype(&x, Builtins::get().meta().any));

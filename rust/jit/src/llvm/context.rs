@@ -5,13 +5,17 @@ use inkwell::llvm_sys::LLVMDiagnosticSeverity;
 use inkwell::llvm_sys::analysis::{LLVMVerifierFailureAction, LLVMVerifyModule};
 use inkwell::llvm_sys::bit_reader::LLVMParseBitcodeInContext2;
 use inkwell::llvm_sys::core::{
-    LLVMContextCreate, LLVMContextDispose, LLVMContextSetDiagnosticHandler, LLVMContextSetDiscardValueNames,
-    LLVMCreateMemoryBufferWithMemoryRange, LLVMCreateMemoryBufferWithMemoryRangeCopy, LLVMDisposeMemoryBuffer,
-    LLVMDisposeModule, LLVMGetBufferSize, LLVMGetDiagInfoDescription, LLVMGetDiagInfoSeverity, LLVMPrintModuleToString,
+    LLVMContextCreate, LLVMContextDispose, LLVMContextSetDiagnosticHandler,
+    LLVMContextSetDiscardValueNames, LLVMCreateMemoryBufferWithMemoryRange,
+    LLVMCreateMemoryBufferWithMemoryRangeCopy, LLVMDisposeMemoryBuffer, LLVMDisposeModule,
+    LLVMGetBufferSize, LLVMGetDiagInfoDescription, LLVMGetDiagInfoSeverity,
+    LLVMPrintModuleToString,
 };
 use inkwell::llvm_sys::ir_reader::LLVMParseIRInContext;
 use inkwell::llvm_sys::linker::LLVMLinkModules2;
-use inkwell::llvm_sys::prelude::{LLVMBool, LLVMContextRef, LLVMDiagnosticInfoRef, LLVMMemoryBufferRef, LLVMModuleRef};
+use inkwell::llvm_sys::prelude::{
+    LLVMBool, LLVMContextRef, LLVMDiagnosticInfoRef, LLVMMemoryBufferRef, LLVMModuleRef,
+};
 use std::cell::RefCell;
 use std::ffi::c_void;
 use std::marker::PhantomData;
@@ -50,32 +54,58 @@ impl Context {
         let buffer = Buffer::over(code);
         let mut module = ptr::null_mut();
         // SAFETY: the buffer lives until this returns, and the module does not refer to it.
-        let failed = unsafe { LLVMParseBitcodeInContext2(self.raw, buffer.raw(), &raw mut module) } != 0;
+        let failed =
+            unsafe { LLVMParseBitcodeInContext2(self.raw, buffer.raw(), &raw mut module) } != 0;
         let errors = self.take_errors();
         if failed || module.is_null() {
-            return Err(if errors.is_empty() { "it is not LLVM bitcode".into() } else { errors });
+            return Err(if errors.is_empty() {
+                "it is not LLVM bitcode".into()
+            } else {
+                errors
+            });
         }
-        let module = Module { raw: module, _context: PhantomData };
-        if errors.is_empty() { Ok(module) } else { Err(errors) }
+        let module = Module {
+            raw: module,
+            _context: PhantomData,
+        };
+        if errors.is_empty() {
+            Ok(module)
+        } else {
+            Err(errors)
+        }
     }
 
     /// Reads LLVM's text form: for the parts that are our own.
     pub(crate) fn parse_text(&self, text: &str) -> Result<Module<'_>, String> {
         let name = c"text";
         // SAFETY: copies the text.
-        let buffer =
-            unsafe { LLVMCreateMemoryBufferWithMemoryRangeCopy(text.as_ptr().cast(), text.len(), name.as_ptr()) };
+        let buffer = unsafe {
+            LLVMCreateMemoryBufferWithMemoryRangeCopy(
+                text.as_ptr().cast(),
+                text.len(),
+                name.as_ptr(),
+            )
+        };
         let (mut module, mut message) = (ptr::null_mut(), ptr::null_mut());
         // Text can only be read with its names, which are of no use afterwards.
         // SAFETY: a live context.
         unsafe { LLVMContextSetDiscardValueNames(self.raw, 0) };
         // SAFETY: takes the buffer.
-        let failed = unsafe { LLVMParseIRInContext(self.raw, buffer, &raw mut module, &raw mut message) } != 0;
+        let failed =
+            unsafe { LLVMParseIRInContext(self.raw, buffer, &raw mut module, &raw mut message) }
+                != 0;
         // SAFETY: a live context.
         unsafe { LLVMContextSetDiscardValueNames(self.raw, 1) };
         // SAFETY: LLVM's message, or null.
         let message = unsafe { take_message(message) };
-        if failed { Err(message) } else { Ok(Module { raw: module, _context: PhantomData }) }
+        if failed {
+            Err(message)
+        } else {
+            Ok(Module {
+                raw: module,
+                _context: PhantomData,
+            })
+        }
     }
 }
 
@@ -127,7 +157,11 @@ impl Module<'_> {
         std::mem::forget(other);
         // SAFETY: both live in `context`; takes the other module.
         let failed: LLVMBool = unsafe { LLVMLinkModules2(self.raw, raw) };
-        if failed == 0 { Ok(()) } else { Err(context.take_errors()) }
+        if failed == 0 {
+            Ok(())
+        } else {
+            Err(context.take_errors())
+        }
     }
 
     /// The module in LLVM's text form.
@@ -152,7 +186,14 @@ impl Buffer {
     fn over(bytes: &[u8]) -> Self {
         let name = c"image";
         // SAFETY: refers to the bytes; no NUL is needed behind them.
-        Self(unsafe { LLVMCreateMemoryBufferWithMemoryRange(bytes.as_ptr().cast(), bytes.len(), name.as_ptr(), 0) })
+        Self(unsafe {
+            LLVMCreateMemoryBufferWithMemoryRange(
+                bytes.as_ptr().cast(),
+                bytes.len(),
+                name.as_ptr(),
+                0,
+            )
+        })
     }
 
     /// # Safety

@@ -3,16 +3,19 @@
 use super::{Buffer, Module, outcome, take_message};
 use inkwell::llvm_sys::core::{LLVMDisposeMessage, LLVMSetDataLayout, LLVMSetTarget};
 use inkwell::llvm_sys::target::{
-    LLVM_InitializeNativeAsmPrinter, LLVM_InitializeNativeTarget, LLVMCopyStringRepOfTargetData, LLVMDisposeTargetData,
+    LLVM_InitializeNativeAsmPrinter, LLVM_InitializeNativeTarget, LLVMCopyStringRepOfTargetData,
+    LLVMDisposeTargetData,
 };
 use inkwell::llvm_sys::target_machine::{
-    LLVMCodeGenFileType, LLVMCodeGenOptLevel, LLVMCodeModel, LLVMCreateTargetDataLayout, LLVMCreateTargetMachine,
-    LLVMDisposeTargetMachine, LLVMGetDefaultTargetTriple, LLVMGetHostCPUFeatures, LLVMGetHostCPUName, LLVMGetTargetFromTriple,
-    LLVMRelocMode, LLVMTargetMachineEmitToMemoryBuffer, LLVMTargetMachineRef,
+    LLVMCodeGenFileType, LLVMCodeGenOptLevel, LLVMCodeModel, LLVMCreateTargetDataLayout,
+    LLVMCreateTargetMachine, LLVMDisposeTargetMachine, LLVMGetDefaultTargetTriple,
+    LLVMGetHostCPUFeatures, LLVMGetHostCPUName, LLVMGetTargetFromTriple, LLVMRelocMode,
+    LLVMTargetMachineEmitToMemoryBuffer, LLVMTargetMachineRef,
 };
 use inkwell::llvm_sys::transforms::pass_builder::{
-    LLVMCreatePassBuilderOptions, LLVMDisposePassBuilderOptions, LLVMPassBuilderOptionsSetLoopInterleaving,
-    LLVMPassBuilderOptionsSetLoopVectorization, LLVMPassBuilderOptionsSetSLPVectorization, LLVMRunPasses,
+    LLVMCreatePassBuilderOptions, LLVMDisposePassBuilderOptions,
+    LLVMPassBuilderOptionsSetLoopInterleaving, LLVMPassBuilderOptionsSetLoopVectorization,
+    LLVMPassBuilderOptionsSetSLPVectorization, LLVMRunPasses,
 };
 use std::ffi::CString;
 use std::ptr;
@@ -28,7 +31,11 @@ pub(crate) fn initialise() -> Result<(), String> {
         let printer = unsafe { LLVM_InitializeNativeAsmPrinter() };
         target == 0 && printer == 0
     });
-    if ready { Ok(()) } else { Err("this build of LLVM has no code generator for this machine".into()) }
+    if ready {
+        Ok(())
+    } else {
+        Err("this build of LLVM has no code generator for this machine".into())
+    }
 }
 
 /// The triple that this LLVM makes code for.
@@ -62,7 +69,9 @@ impl Machine {
         let (triple, cpu, features) = (c_string(triple)?, c_string(cpu)?, c_string(features)?);
         let (mut target, mut message) = (ptr::null_mut(), ptr::null_mut());
         // SAFETY: writes two locals.
-        let failed = unsafe { LLVMGetTargetFromTriple(triple.as_ptr(), &raw mut target, &raw mut message) } != 0;
+        let failed =
+            unsafe { LLVMGetTargetFromTriple(triple.as_ptr(), &raw mut target, &raw mut message) }
+                != 0;
         // SAFETY: LLVM's message, or null.
         let message = unsafe { take_message(message) };
         if failed {
@@ -81,7 +90,11 @@ impl Machine {
                 LLVMCodeModel::LLVMCodeModelSmall,
             )
         };
-        if raw.is_null() { Err(format!("no target machine for {triple:?}")) } else { Ok(Self { raw, triple }) }
+        if raw.is_null() {
+            Err(format!("no target machine for {triple:?}"))
+        } else {
+            Ok(Self { raw, triple })
+        }
     }
 
     /// Gives it away, to whom it belongs then.
@@ -132,7 +145,13 @@ impl Machine {
         let kind = LLVMCodeGenFileType::LLVMObjectFile;
         // SAFETY: live machine and module; writes two locals.
         let failed = unsafe {
-            LLVMTargetMachineEmitToMemoryBuffer(self.raw, module.raw(), kind, &raw mut message, &raw mut buffer)
+            LLVMTargetMachineEmitToMemoryBuffer(
+                self.raw,
+                module.raw(),
+                kind,
+                &raw mut message,
+                &raw mut buffer,
+            )
         } != 0;
         // SAFETY: LLVM's message, or null.
         let message = unsafe { take_message(message) };

@@ -1,9 +1,10 @@
 //! Iteration over what a module holds. Every list is taken whole first, so that its items may be changed on the way.
 
 use inkwell::llvm_sys::core::{
-    LLVMGetFirstBasicBlock, LLVMGetFirstFunction, LLVMGetFirstGlobal, LLVMGetFirstInstruction, LLVMGetFirstUse,
-    LLVMGetNextBasicBlock, LLVMGetNextFunction, LLVMGetNextGlobal, LLVMGetNextInstruction, LLVMGetNextUse, LLVMGetNumOperands,
-    LLVMGetOperand, LLVMGetUser, LLVMGetValueName2,
+    LLVMGetFirstBasicBlock, LLVMGetFirstFunction, LLVMGetFirstGlobal, LLVMGetFirstInstruction,
+    LLVMGetFirstUse, LLVMGetNextBasicBlock, LLVMGetNextFunction, LLVMGetNextGlobal,
+    LLVMGetNextInstruction, LLVMGetNextUse, LLVMGetNumOperands, LLVMGetOperand, LLVMGetUser,
+    LLVMGetValueName2,
 };
 use inkwell::llvm_sys::prelude::{LLVMBasicBlockRef, LLVMModuleRef, LLVMValueRef};
 
@@ -49,7 +50,9 @@ pub(crate) fn instructions(function: LLVMValueRef) -> Vec<LLVMValueRef> {
         // SAFETY: a live block.
         let first = unsafe { LLVMGetFirstInstruction(block) };
         // SAFETY: instructions of that block.
-        all.extend(list(first, |instruction| unsafe { LLVMGetNextInstruction(instruction) }));
+        all.extend(list(first, |instruction| unsafe {
+            LLVMGetNextInstruction(instruction)
+        }));
     }
     all
 }
@@ -59,7 +62,9 @@ pub(crate) fn operands(user: LLVMValueRef) -> Vec<LLVMValueRef> {
     // SAFETY: a live user of values.
     let count = unsafe { LLVMGetNumOperands(user) };
     // SAFETY: below the count.
-    (0..count.max(0) as u32).map(|index| unsafe { LLVMGetOperand(user, index) }).collect()
+    (0..count.max(0) as u32)
+        .map(|index| unsafe { LLVMGetOperand(user, index) })
+        .collect()
 }
 
 /// Who uses a value.
@@ -69,7 +74,9 @@ pub(crate) fn uses(value: LLVMValueRef) -> Vec<LLVMValueRef> {
     // SAFETY: uses of that value.
     let all = list(first, |at| unsafe { LLVMGetNextUse(at) });
     // SAFETY: as above.
-    all.into_iter().map(|at| unsafe { LLVMGetUser(at) }).collect()
+    all.into_iter()
+        .map(|at| unsafe { LLVMGetUser(at) })
+        .collect()
 }
 
 /// The name of a function or global.

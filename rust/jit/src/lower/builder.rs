@@ -3,13 +3,15 @@
 use crate::llvm::{Context, Module};
 use bitcode_runtime::thread::HANDLER_BYTES;
 use inkwell::llvm_sys::core::{
-    LLVMAddAttributeAtIndex, LLVMAddFunction, LLVMArrayType2, LLVMBuildAddrSpaceCast, LLVMBuildAlloca, LLVMBuildCall2,
-    LLVMConstInt, LLVMCountParamTypes, LLVMCreateBuilderInContext, LLVMCreateEnumAttribute,
-    LLVMCreateStringAttribute, LLVMDisposeBuilder, LLVMFunctionType, LLVMGetAttributeCountAtIndex, LLVMGetAttributesAtIndex,
-    LLVMGetEntryBasicBlock, LLVMGetEnumAttributeKindForName, LLVMGetFirstInstruction, LLVMGetNamedFunction,
+    LLVMAddAttributeAtIndex, LLVMAddFunction, LLVMArrayType2, LLVMBuildAddrSpaceCast,
+    LLVMBuildAlloca, LLVMBuildCall2, LLVMConstInt, LLVMCountParamTypes, LLVMCreateBuilderInContext,
+    LLVMCreateEnumAttribute, LLVMCreateStringAttribute, LLVMDisposeBuilder, LLVMFunctionType,
+    LLVMGetAttributeCountAtIndex, LLVMGetAttributesAtIndex, LLVMGetEntryBasicBlock,
+    LLVMGetEnumAttributeKindForName, LLVMGetFirstInstruction, LLVMGetNamedFunction,
     LLVMGetTypeKind, LLVMGetUndef, LLVMGlobalGetValueType, LLVMInstructionEraseFromParent,
-    LLVMInt8TypeInContext, LLVMInt32TypeInContext, LLVMPointerTypeInContext, LLVMPositionBuilderBefore,
-    LLVMReplaceAllUsesWith, LLVMSetAlignment, LLVMTypeOf,
+    LLVMInt8TypeInContext, LLVMInt32TypeInContext, LLVMInt64TypeInContext,
+    LLVMPointerTypeInContext, LLVMPositionBuilderBefore, LLVMReplaceAllUsesWith, LLVMSetAlignment,
+    LLVMTypeOf,
 };
 use inkwell::llvm_sys::prelude::{LLVMAttributeRef, LLVMBuilderRef, LLVMTypeRef, LLVMValueRef};
 use inkwell::llvm_sys::{LLVMAttributeFunctionIndex, LLVMAttributeReturnIndex, LLVMTypeKind};
@@ -48,12 +50,44 @@ pub(super) struct Builder<'a> {
 }
 
 impl<'a> Builder<'a> {
-    pub(super) fn new(context: &'a Context, module: &'a Module<'a>, prelude: &'a Module<'a>) -> Self {
+    pub(super) fn new(
+        context: &'a Context,
+        module: &'a Module<'a>,
+        prelude: &'a Module<'a>,
+    ) -> Self {
         // SAFETY: a live context.
         let raw = unsafe { LLVMCreateBuilderInContext(context.raw()) };
         // SAFETY: a live context.
         let pointer = unsafe { LLVMPointerTypeInContext(context.raw(), 0) };
-        Self { raw, context, module, prelude, pointer }
+        Self {
+            raw,
+            context,
+            module,
+            prelude,
+            pointer,
+        }
+    }
+
+    pub(super) fn context(&self) -> &Context {
+        self.context
+    }
+
+    /// The type of a byte.
+    pub(super) fn byte(&self) -> LLVMTypeRef {
+        // SAFETY: a live context.
+        unsafe { LLVMInt8TypeInContext(self.context.raw()) }
+    }
+
+    /// The type of a word.
+    pub(super) fn word(&self) -> LLVMTypeRef {
+        // SAFETY: a live context.
+        unsafe { LLVMInt64TypeInContext(self.context.raw()) }
+    }
+
+    /// The type of so many bytes.
+    pub(super) fn bytes_type(&self, count: u64) -> LLVMTypeRef {
+        // SAFETY: a type of this context.
+        unsafe { LLVMArrayType2(self.byte(), count) }
     }
 
     /// What is built next comes before `instruction`.
@@ -78,7 +112,9 @@ impl<'a> Builder<'a> {
         let made = unsafe { LLVMAddFunction(self.module.raw(), name.as_ptr(), ty) };
         // SAFETY: a function type.
         let parameters = unsafe { LLVMCountParamTypes(ty) };
-        let places = [LLVMAttributeFunctionIndex, LLVMAttributeReturnIndex].into_iter().chain(1..=parameters);
+        let places = [LLVMAttributeFunctionIndex, LLVMAttributeReturnIndex]
+            .into_iter()
+            .chain(1..=parameters);
         for place in places {
             // SAFETY: a live function.
             let count = unsafe { LLVMGetAttributeCountAtIndex(model, place) } as usize;
@@ -96,9 +132,21 @@ impl<'a> Builder<'a> {
     /// Calls a function of the prelude.
     pub(super) fn call(&self, name: &str, arguments: &[LLVMValueRef]) -> LLVMValueRef {
         let (function, ty) = self.declared(name);
-        let mut arguments: Vec<_> = arguments.iter().map(|argument| self.plain(*argument)).collect();
+        let mut arguments: Vec<_> = arguments
+            .iter()
+            .map(|argument| self.plain(*argument))
+            .collect();
         // SAFETY: the arguments are those that the prelude's function takes.
-        unsafe { LLVMBuildCall2(self.raw, ty, function, arguments.as_mut_ptr(), arguments.len() as u32, c"".as_ptr()) }
+        unsafe {
+            LLVMBuildCall2(
+                self.raw,
+                ty,
+                function,
+                arguments.as_mut_ptr(),
+                arguments.len() as u32,
+                c"".as_ptr(),
+            )
+        }
     }
 
     /// A pointer of address space 0 for one of any.
@@ -127,10 +175,7 @@ impl<'a> Builder<'a> {
         // SAFETY: a live, defined function.
         let first = unsafe { LLVMGetFirstInstruction(LLVMGetEntryBasicBlock(function)) };
         self.before(first);
-        // SAFETY: a live context.
-        let byte = unsafe { LLVMInt8TypeInContext(self.context.raw()) };
-        // SAFETY: a type of that context.
-        let memory = unsafe { LLVMArrayType2(byte, HANDLER_BYTES as u64) };
+        let memory = self.bytes_type(HANDLER_BYTES as u64);
         // SAFETY: the builder stands in the function's first block.
         let made = unsafe { LLVMBuildAlloca(self.raw, memory, c"".as_ptr()) };
         // SAFETY: an alloca.
@@ -159,7 +204,16 @@ impl<'a> Builder<'a> {
         let zero = unsafe { LLVMConstInt(int, 0, 0) };
         let mut arguments = [handler, zero];
         // SAFETY: the arguments are those that the function takes.
-        unsafe { LLVMBuildCall2(self.raw, ty, function, arguments.as_mut_ptr(), 2, c"".as_ptr()) }
+        unsafe {
+            LLVMBuildCall2(
+                self.raw,
+                ty,
+                function,
+                arguments.as_mut_ptr(),
+                2,
+                c"".as_ptr(),
+            )
+        }
     }
 
     /// Puts `new` where `old` was used, and removes `old`.
@@ -178,7 +232,10 @@ impl<'a> Builder<'a> {
         let ty = unsafe { LLVMTypeOf(old) };
         // SAFETY: a live type.
         let kind = unsafe { LLVMGetTypeKind(ty) };
-        if !matches!(kind, LLVMTypeKind::LLVMVoidTypeKind | LLVMTypeKind::LLVMTokenTypeKind) {
+        if !matches!(
+            kind,
+            LLVMTypeKind::LLVMVoidTypeKind | LLVMTypeKind::LLVMTokenTypeKind
+        ) {
             // SAFETY: a type that has values.
             let nothing = unsafe { LLVMGetUndef(ty) };
             // SAFETY: both have the same type.

@@ -4,22 +4,29 @@ use super::builder::{Builder, is_pointer};
 use crate::error::{JitError, Refusal};
 use crate::llvm::{instructions, name_of, operands};
 use inkwell::llvm_sys::LLVMOpcode;
-use inkwell::llvm_sys::core::{
-    LLVMAddCallSiteAttribute, LLVMBuildCall2, LLVMGetCallSiteAttributeCount, LLVMGetCallSiteAttributes, LLVMGetCalledFunctionType,
-    LLVMGetCalledValue, LLVMGetInstructionCallConv, LLVMGetInstructionOpcode, LLVMGetNumArgOperands, LLVMGetNumOperandBundles,
-    LLVMGetTailCallKind, LLVMIsAFunction, LLVMIsDeclaration, LLVMReplaceAllUsesWith,
-    LLVMSetInstructionCallConv, LLVMSetTailCallKind, LLVMTypeOf,
-};
 use inkwell::llvm_sys::core::LLVMInstructionEraseFromParent;
+use inkwell::llvm_sys::core::{
+    LLVMAddCallSiteAttribute, LLVMBuildCall2, LLVMGetCallSiteAttributeCount,
+    LLVMGetCallSiteAttributes, LLVMGetCalledFunctionType, LLVMGetCalledValue,
+    LLVMGetInstructionCallConv, LLVMGetInstructionOpcode, LLVMGetNumArgOperands,
+    LLVMGetNumOperandBundles, LLVMGetTailCallKind, LLVMIsAFunction, LLVMIsDeclaration,
+    LLVMReplaceAllUsesWith, LLVMSetInstructionCallConv, LLVMSetTailCallKind, LLVMTypeOf,
+};
 use inkwell::llvm_sys::prelude::LLVMValueRef;
 use inkwell::llvm_sys::{LLVMAttributeFunctionIndex, LLVMAttributeReturnIndex};
 
 /// Lowers every call in `function`.
-pub(super) fn lower_function(builder: &Builder<'_>, function: LLVMValueRef) -> Result<(), JitError> {
+pub(super) fn lower_function(
+    builder: &Builder<'_>,
+    function: LLVMValueRef,
+) -> Result<(), JitError> {
     let mut begun = Vec::new();
     for call in instructions(function) {
         // SAFETY: a live instruction.
-        if !matches!(unsafe { LLVMGetInstructionOpcode(call) }, LLVMOpcode::LLVMCall) {
+        if !matches!(
+            unsafe { LLVMGetInstructionOpcode(call) },
+            LLVMOpcode::LLVMCall
+        ) {
             continue;
         }
         convention(function, call)?;
@@ -48,7 +55,9 @@ fn convention(function: LLVMValueRef, call: LLVMValueRef) -> Result<(), JitError
         return Ok(());
     }
     let place = name_of(function);
-    Err(JitError::Unsupported(format!("{place} makes a call in calling convention {convention}")))
+    Err(JitError::Unsupported(format!(
+        "{place} makes a call in calling convention {convention}"
+    )))
 }
 
 /// The name of the function that is called, if it is known.
@@ -61,7 +70,11 @@ fn callee(call: LLVMValueRef) -> String {
     }
     // A function that the image defines is what the image says it is.
     // SAFETY: a live function.
-    if unsafe { LLVMIsDeclaration(called) } == 0 { String::new() } else { name_of(called) }
+    if unsafe { LLVMIsDeclaration(called) } == 0 {
+        String::new()
+    } else {
+        name_of(called)
+    }
 }
 
 fn lower_call(
@@ -73,7 +86,12 @@ fn lower_call(
     let arguments = arguments(call);
     let expect = |count: usize| {
         let right = arguments.len() == count;
-        let message = || JitError::Invalid(format!("{name} is called with {} arguments, not {count}", arguments.len()));
+        let message = || {
+            JitError::Invalid(format!(
+                "{name} is called with {} arguments, not {count}",
+                arguments.len()
+            ))
+        };
         if right { Ok(()) } else { Err(message()) }
     };
     builder.before(call);
@@ -85,7 +103,10 @@ fn lower_call(
         "julia.gc_alloc_obj" => {
             expect(3)?;
             pointers(name, &[arguments[2]])?;
-            builder.replace(call, builder.call("bc.alloc", &[builder.thread(), arguments[1], arguments[2]]));
+            builder.replace(
+                call,
+                builder.call("bc.alloc", &[builder.thread(), arguments[1], arguments[2]]),
+            );
         }
         "julia.typeof" => {
             expect(1)?;
@@ -129,10 +150,15 @@ fn lower_call(
 
 fn pointers(name: &str, values: &[LLVMValueRef]) -> Result<(), JitError> {
     // SAFETY: live values.
-    if values.iter().all(|value| is_pointer(unsafe { LLVMTypeOf(*value) })) {
+    if values
+        .iter()
+        .all(|value| is_pointer(unsafe { LLVMTypeOf(*value) }))
+    {
         return Ok(());
     }
-    Err(JitError::Refused(Refusal::Intrinsic { name: format!("{name} with arguments that are no pointers") }))
+    Err(JitError::Refused(Refusal::Intrinsic {
+        name: format!("{name} with arguments that are no pointers"),
+    }))
 }
 
 /// `try`: a handler in the frame, pushed; then the place to come back to.
@@ -161,12 +187,24 @@ fn without_bundles(builder: &Builder<'_>, call: LLVMValueRef) -> LLVMValueRef {
     let mut arguments = arguments(call);
     let count = arguments.len() as u32;
     // SAFETY: the call's own function and arguments.
-    let made = unsafe { LLVMBuildCall2(builder.raw(), ty, called, arguments.as_mut_ptr(), count, c"".as_ptr()) };
+    let made = unsafe {
+        LLVMBuildCall2(
+            builder.raw(),
+            ty,
+            called,
+            arguments.as_mut_ptr(),
+            count,
+            c"".as_ptr(),
+        )
+    };
     // SAFETY: as above.
     unsafe { LLVMSetInstructionCallConv(made, LLVMGetInstructionCallConv(call)) };
     // SAFETY: as above.
     unsafe { LLVMSetTailCallKind(made, LLVMGetTailCallKind(call)) };
-    for place in [LLVMAttributeFunctionIndex, LLVMAttributeReturnIndex].into_iter().chain(1..=count) {
+    for place in [LLVMAttributeFunctionIndex, LLVMAttributeReturnIndex]
+        .into_iter()
+        .chain(1..=count)
+    {
         // SAFETY: as above.
         let count = unsafe { LLVMGetCallSiteAttributeCount(call, place) } as usize;
         let mut attributes = vec![std::ptr::null_mut(); count];

@@ -22,7 +22,9 @@ declare void @bc_throw(i64, ptr)
 pub(crate) fn assemble(text: &str) -> Vec<u8> {
     let context = Context::create();
     let buffer = MemoryBuffer::create_from_memory_range_copy(text.as_bytes(), "test");
-    let module = context.create_module_from_ir(buffer).unwrap_or_else(|error| panic!("{}", error.to_string_lossy()));
+    let module = context
+        .create_module_from_ir(buffer)
+        .unwrap_or_else(|error| panic!("{}", error.to_string_lossy()));
     module.write_bitcode_to_memory().as_slice().to_vec()
 }
 
@@ -37,7 +39,14 @@ impl<'a> Case<'a> {
     /// A module behind [`HEAD`]; it may import whatever the runtime offers.
     pub(crate) fn new(text: &str) -> Self {
         let code = assemble(&format!("{HEAD}{text}"));
-        Self { code, imports: bitcode_runtime::symbols().iter().map(|(name, _)| *name).collect(), objects: Vec::new() }
+        Self {
+            code,
+            imports: bitcode_runtime::symbols()
+                .iter()
+                .map(|(name, _)| *name)
+                .collect(),
+            objects: Vec::new(),
+        }
     }
 
     pub(crate) fn objects(mut self, objects: impl IntoIterator<Item = Object<'a>>) -> Self {

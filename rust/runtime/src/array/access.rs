@@ -48,7 +48,11 @@ pub(crate) unsafe extern "C" fn jl_arrayset(array: *mut Array, value: *mut Value
         unsafe { at.cast::<*mut Value>().write(value) };
     } else if header.elements().union {
         // SAFETY: the caller's promise.
-        unsafe { error("the node cannot store into an array of unions whose type is not known statically") }
+        unsafe {
+            error(
+                "the node cannot store into an array of unions whose type is not known statically",
+            )
+        }
     } else {
         // SAFETY: an object has a tag.
         let size = unsafe { TypeCell::of(type_of(value)) }.record().size as usize;
@@ -70,7 +74,12 @@ pub(crate) unsafe extern "C" fn jl_arrayunset(array: *mut Array, index: usize) {
     }
     if header.holds_references() {
         // SAFETY: inside the data.
-        unsafe { header.data().add(index * header.size()).write_bytes(0, header.size()) };
+        unsafe {
+            header
+                .data()
+                .add(index * header.size())
+                .write_bytes(0, header.size())
+        };
     }
 }
 
@@ -89,7 +98,9 @@ pub(crate) unsafe extern "C" fn jl_array_isassigned(array: *mut Array, index: us
         // SAFETY: an array has a tag.
         let cell = unsafe { TypeCell::of(type_of(array.cast())) };
         let element = cell.links().and_then(|links| links.element.as_ref());
-        let first = element.and_then(|ty| ty.record().pointers.first().copied()).unwrap_or(0);
+        let first = element
+            .and_then(|ty| ty.record().pointers.first().copied())
+            .unwrap_or(0);
         at = at.wrapping_add(first as usize);
     }
     // SAFETY: inside the data.
@@ -155,9 +166,14 @@ pub(crate) unsafe extern "C" fn jl_array_cconvert_cstring(array: *mut Array) -> 
     // SAFETY: the caller's promise.
     let header = unsafe { Header::new(array) };
     // Foreign data may lack the byte behind; a copy has it.
-    let foreign = !header.has_room_for_nul() || header.is_shared() && header.how() != crate::layout::ARRAY_HOW_BUFFER;
+    let foreign = !header.has_room_for_nul()
+        || header.is_shared() && header.how() != crate::layout::ARRAY_HOW_BUFFER;
     // SAFETY: the caller's promise.
-    let array = if foreign { unsafe { super::jl_array_copy(array) } } else { array };
+    let array = if foreign {
+        unsafe { super::jl_array_copy(array) }
+    } else {
+        array
+    };
     // SAFETY: as above.
     let header = unsafe { Header::new(array) };
     // SAFETY: our own storage of bytes has one more.

@@ -4,9 +4,10 @@ use super::{Elements, Header, MAX};
 use crate::builtin::{Builtins, id};
 use crate::error::{argument_error, error};
 use crate::layout::{
-    ARRAY_ALIGNED, ARRAY_HASPTR, ARRAY_HOW_BLOCK, ARRAY_HOW_INLINE, ARRAY_HOW_OWNER, ARRAY_INLINE_BYTES, ARRAY_NDIMS_MASK,
-    ARRAY_NDIMS_SHIFT, ARRAY_POOLED, ARRAY_PTRARRAY, ARRAY_SHARED, Array, CACHE_ALIGN, DataType, OBJECT_ALIGN, STRING_DATA,
-    Value, round_up, type_of,
+    ARRAY_ALIGNED, ARRAY_HASPTR, ARRAY_HOW_BLOCK, ARRAY_HOW_INLINE, ARRAY_HOW_OWNER,
+    ARRAY_INLINE_BYTES, ARRAY_NDIMS_MASK, ARRAY_NDIMS_SHIFT, ARRAY_POOLED, ARRAY_PTRARRAY,
+    ARRAY_SHARED, Array, CACHE_ALIGN, DataType, OBJECT_ALIGN, STRING_DATA, Value, round_up,
+    type_of,
 };
 use crate::memory::{buffer, object};
 use crate::types::TypeCell;
@@ -35,11 +36,29 @@ fn header_bytes(ndims: usize, extra: usize) -> usize {
 }
 
 /// Fills in everything but `data`; the flags without "how".
-unsafe fn write_header(array: *mut Array, elements: Elements, dims: &[usize], length: usize, object_bytes: usize) -> Header {
+unsafe fn write_header(
+    array: *mut Array,
+    elements: Elements,
+    dims: &[usize],
+    length: usize,
+    object_bytes: usize,
+) -> Header {
     let mut flags = (dims.len() as u16) << ARRAY_NDIMS_SHIFT;
-    flags |= if elements.references { ARRAY_PTRARRAY } else { 0 };
-    flags |= if elements.has_references && !elements.references { ARRAY_HASPTR } else { 0 };
-    flags |= if object_bytes <= POOLED_BYTES { ARRAY_POOLED } else { 0 };
+    flags |= if elements.references {
+        ARRAY_PTRARRAY
+    } else {
+        0
+    };
+    flags |= if elements.has_references && !elements.references {
+        ARRAY_HASPTR
+    } else {
+        0
+    };
+    flags |= if object_bytes <= POOLED_BYTES {
+        ARRAY_POOLED
+    } else {
+        0
+    };
     let head = Array {
         data: std::ptr::null_mut(),
         length,
@@ -91,7 +110,13 @@ pub(crate) unsafe fn new_array(ty: *const DataType, dims: &[usize]) -> *mut Arra
 }
 
 /// The object and its data, which is inside the object when it is small.
-unsafe fn allocate(ty: *const DataType, elements: Elements, dims: &[usize], count: usize, bytes: usize) -> Header {
+unsafe fn allocate(
+    ty: *const DataType,
+    elements: Elements,
+    dims: &[usize],
+    count: usize,
+    bytes: usize,
+) -> Header {
     let head = round_up(header_bytes(dims.len(), 0), CACHE_ALIGN);
     if bytes <= ARRAY_INLINE_BYTES {
         let total = round_up(head + bytes, OBJECT_ALIGN);
@@ -110,7 +135,11 @@ unsafe fn allocate(ty: *const DataType, elements: Elements, dims: &[usize], coun
     // SAFETY: made with that size.
     let header = unsafe { write_header(array, elements, dims, count, head) };
     header.set_data(data);
-    let how = if block { ARRAY_HOW_BLOCK } else { crate::layout::ARRAY_HOW_BUFFER };
+    let how = if block {
+        ARRAY_HOW_BLOCK
+    } else {
+        crate::layout::ARRAY_HOW_BUFFER
+    };
     header.set_flags(header.flags() | how | ARRAY_ALIGNED);
     header
 }
@@ -132,7 +161,10 @@ unsafe fn tuple_dims<'a>(dims: *const Value) -> &'a [usize] {
 ///
 /// # Safety
 /// - called from shipped code: may throw; `ty` is an array type, `dims` a tuple of `Int64`.
-pub(crate) unsafe extern "C" fn jl_new_array(ty: *const DataType, dims: *const Value) -> *mut Array {
+pub(crate) unsafe extern "C" fn jl_new_array(
+    ty: *const DataType,
+    dims: *const Value,
+) -> *mut Array {
     // SAFETY: the caller's promise.
     unsafe { new_array(ty, tuple_dims(dims)) }
 }
@@ -150,7 +182,11 @@ pub(crate) unsafe extern "C" fn jl_alloc_array_1d(ty: *const DataType, rows: usi
 ///
 /// # Safety
 /// - as for [`jl_alloc_array_1d`].
-pub(crate) unsafe extern "C" fn jl_alloc_array_2d(ty: *const DataType, rows: usize, columns: usize) -> *mut Array {
+pub(crate) unsafe extern "C" fn jl_alloc_array_2d(
+    ty: *const DataType,
+    rows: usize,
+    columns: usize,
+) -> *mut Array {
     // SAFETY: the caller's promise.
     unsafe { new_array(ty, &[rows, columns]) }
 }
@@ -187,8 +223,15 @@ unsafe fn over(ty: *const DataType, data: *mut u8, dims: &[usize], flags: u16) -
         // SAFETY: the caller's promise.
         unsafe { argument_error("unsafe_wrap: unspecified layout for union element type") }
     }
-    let align = cell.links().and_then(|links| links.element.as_ref()).map_or(1, |ty| ty.record().align as usize);
-    let align = if elements.references { size_of::<usize>() } else { align.clamp(1, OBJECT_ALIGN) };
+    let align = cell
+        .links()
+        .and_then(|links| links.element.as_ref())
+        .map_or(1, |ty| ty.record().align as usize);
+    let align = if elements.references {
+        size_of::<usize>()
+    } else {
+        align.clamp(1, OBJECT_ALIGN)
+    };
     if !(data as usize).is_multiple_of(align) {
         // SAFETY: the caller's promise.
         unsafe { misaligned(data, align) }
@@ -213,14 +256,30 @@ unsafe fn misaligned(data: *mut u8, align: usize) -> ! {
     unsafe { crate::error::jl_exceptionf(ty, format.as_ptr(), data as usize, align, 0, 0) }
 }
 
+/// Whose data it is. Arguments lie in the call's payload, which is nobody else's: such an array may be resized as any
+/// other (it then moves out), as the argument it stands for could be at the origin.
+fn wrapped(data: *mut u8, own: i32) -> u16 {
+    if own != 0 {
+        ARRAY_HOW_BLOCK | ARRAY_SHARED
+    } else if crate::call::is_payload(data) {
+        ARRAY_HOW_INLINE
+    } else {
+        ARRAY_HOW_INLINE | ARRAY_SHARED
+    }
+}
+
 /// `unsafe_wrap(Vector{T}, data, count; own)`.
 ///
 /// # Safety
 /// - called from shipped code: may throw; `data` holds that many elements for as long as the array is used.
-pub(crate) unsafe extern "C" fn jl_ptr_to_array_1d(ty: *const DataType, data: *mut u8, count: usize, own: i32) -> *mut Array {
-    let how = if own != 0 { ARRAY_HOW_BLOCK } else { ARRAY_HOW_INLINE };
+pub(crate) unsafe extern "C" fn jl_ptr_to_array_1d(
+    ty: *const DataType,
+    data: *mut u8,
+    count: usize,
+    own: i32,
+) -> *mut Array {
     // SAFETY: the caller's promise.
-    unsafe { over(ty, data, &[count], how | ARRAY_SHARED) }
+    unsafe { over(ty, data, &[count], wrapped(data, own)) }
 }
 
 /// `unsafe_wrap(Array{T,N}, data, dims; own)`.
@@ -233,12 +292,11 @@ pub(crate) unsafe extern "C" fn jl_ptr_to_array(
     dims: *const Value,
     own: i32,
 ) -> *mut Array {
-    let how = if own != 0 { ARRAY_HOW_BLOCK } else { ARRAY_HOW_INLINE };
     // SAFETY: the caller's promise.
-    unsafe { over(ty, data, tuple_dims(dims), how | ARRAY_SHARED) }
+    unsafe { over(ty, data, tuple_dims(dims), wrapped(data, own)) }
 }
 
-/// An array that uses the call's payload in place, and may be resized (it then moves out).
+/// An array over memory that nobody else uses: it may be resized (it then moves out).
 ///
 /// # Safety
 /// - as for [`jl_ptr_to_array_1d`]; `dims` points to `ndims` words.
@@ -258,7 +316,11 @@ pub(crate) unsafe extern "C" fn bc_array_over(
 ///
 /// # Safety
 /// - called from shipped code: may throw; `dims` is a tuple of `Int64` with the same product.
-pub(crate) unsafe extern "C" fn jl_reshape_array(ty: *const DataType, data: *mut Array, dims: *const Value) -> *mut Array {
+pub(crate) unsafe extern "C" fn jl_reshape_array(
+    ty: *const DataType,
+    data: *mut Array,
+    dims: *const Value,
+) -> *mut Array {
     // SAFETY: the caller's promise.
     let dims = unsafe { tuple_dims(dims) };
     // SAFETY: the caller's promise.
@@ -273,7 +335,12 @@ pub(crate) unsafe extern "C" fn jl_reshape_array(ty: *const DataType, data: *mut
     // SAFETY: made with that size.
     let header = unsafe { write_header(array, elements, dims, count, total) };
     header.set_data(source.data());
-    header.set_flags(header.flags() | ARRAY_HOW_OWNER | ARRAY_SHARED | (source.flags() & (ARRAY_ALIGNED | ARRAY_HASPTR)));
+    header.set_flags(
+        header.flags()
+            | ARRAY_HOW_OWNER
+            | ARRAY_SHARED
+            | (source.flags() & (ARRAY_ALIGNED | ARRAY_HASPTR)),
+    );
     // SAFETY: made with room for the owner.
     unsafe { header.owner_slot().write(source.owner()) };
     source.set(ARRAY_SHARED, true);
@@ -288,7 +355,12 @@ pub(crate) unsafe extern "C" fn jl_string_to_array(string: *mut Value) -> *mut A
     let ty = Builtins::get().ty(id::VECTOR_UINT8);
     // SAFETY: a string starts with its length.
     let length = unsafe { string.cast::<usize>().read() };
-    let elements = Elements { size: 1, references: false, has_references: false, union: false };
+    let elements = Elements {
+        size: 1,
+        references: false,
+        has_references: false,
+        union: false,
+    };
     let total = round_up(header_bytes(1, 1), OBJECT_ALIGN);
     // SAFETY: the caller's promise.
     let array = unsafe { object(total, ty) }.cast::<Array>();
@@ -331,10 +403,18 @@ pub(crate) unsafe extern "C" fn jl_array_copy(array: *mut Array) -> *mut Array {
     // SAFETY: just made.
     let target = unsafe { Header::new(copy) };
     // SAFETY: both have that many elements.
-    unsafe { target.data().copy_from_nonoverlapping(source.data(), source.len() * source.size()) };
+    unsafe {
+        target
+            .data()
+            .copy_from_nonoverlapping(source.data(), source.len() * source.size())
+    };
     if source.elements().union {
         // SAFETY: both have a selector per element.
-        unsafe { target.selectors().copy_from_nonoverlapping(source.selectors(), source.len()) };
+        unsafe {
+            target
+                .selectors()
+                .copy_from_nonoverlapping(source.selectors(), source.len())
+        };
     }
     copy
 }

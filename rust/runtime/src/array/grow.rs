@@ -3,7 +3,8 @@
 use super::{Header, shrink_storage};
 use crate::error::{error, jl_bounds_error_int};
 use crate::layout::{
-    ARRAY_ALIGNED, ARRAY_HOW_BLOCK, ARRAY_HOW_BUFFER, ARRAY_HOW_OWNER, ARRAY_SHARED, Array, STRING_DATA, type_of,
+    ARRAY_ALIGNED, ARRAY_HOW_BLOCK, ARRAY_HOW_BUFFER, ARRAY_HOW_OWNER, ARRAY_SHARED, Array,
+    STRING_DATA, type_of,
 };
 use crate::memory::{buffer, free_block, or_throw};
 use crate::string;
@@ -26,7 +27,9 @@ unsafe fn storage_bytes(header: Header, count: usize) -> usize {
 /// # Safety
 /// - called from shipped code: may throw.
 unsafe fn move_storage(header: Header, count: usize) -> *mut u8 {
-    let old = header.data().wrapping_sub(header.offset() as usize * header.size());
+    let old = header
+        .data()
+        .wrapping_sub(header.offset() as usize * header.size());
     let in_string = header.how() == ARRAY_HOW_OWNER && {
         let owner = header.owner();
         // SAFETY: the owner of live data is a live object.
@@ -35,7 +38,9 @@ unsafe fn move_storage(header: Header, count: usize) -> *mut u8 {
     if in_string && !header.elements().union {
         // Data in a string stays in a string, so that `String(take!(io))` need not copy.
         // SAFETY: the caller's promise.
-        let text = unsafe { string::jl_alloc_string(storage_bytes(header, count) - usize::from(header.size() == 1)) };
+        let text = unsafe {
+            string::jl_alloc_string(storage_bytes(header, count) - usize::from(header.size() == 1))
+        };
         // SAFETY: such an array has the slot.
         unsafe { header.owner_slot().write(text) };
         header.set_data(text.cast::<u8>().wrapping_add(STRING_DATA));
@@ -45,7 +50,11 @@ unsafe fn move_storage(header: Header, count: usize) -> *mut u8 {
         // SAFETY: the caller's promise.
         let (data, block) = unsafe { buffer(bytes) };
         header.set_data(data);
-        header.set_how(if block { ARRAY_HOW_BLOCK } else { ARRAY_HOW_BUFFER });
+        header.set_how(if block {
+            ARRAY_HOW_BLOCK
+        } else {
+            ARRAY_HOW_BUFFER
+        });
         header.set(ARRAY_ALIGNED, true);
     }
     header.set(ARRAY_SHARED, false);
@@ -55,7 +64,9 @@ unsafe fn move_storage(header: Header, count: usize) -> *mut u8 {
 
 /// The block behind this array's data, if it is the array's own.
 fn own_block(header: Header) -> Option<*mut u8> {
-    let start = header.data().wrapping_sub(header.offset() as usize * header.size());
+    let start = header
+        .data()
+        .wrapping_sub(header.offset() as usize * header.size());
     (header.how() == ARRAY_HOW_BLOCK && !header.is_shared()).then_some(start)
 }
 
@@ -77,7 +88,8 @@ pub(super) unsafe fn unshare(header: Header) {
     }
     let room = header.maxsize();
     // SAFETY: the caller's promise.
-    let bytes = unsafe { storage_bytes(header, room) } - usize::from(header.size() == 1 && !header.elements().union);
+    let bytes = unsafe { storage_bytes(header, room) }
+        - usize::from(header.size() == 1 && !header.elements().union);
     // SAFETY: the caller's promise.
     let old = unsafe { move_storage(header, room) };
     // SAFETY: both have room for so many elements.
@@ -112,8 +124,16 @@ unsafe fn grow_at_end(header: Header, index: usize, inc: usize) {
     let gap = index * size;
     if wanted > header.maxsize() {
         let doubled = header.maxsize().saturating_mul(2);
-        let room = if wanted >= doubled { wanted.max(4) } else { doubled };
-        let (data, selectors, block) = (header.data(), union.then(|| header.selectors()), own_block(header));
+        let room = if wanted >= doubled {
+            wanted.max(4)
+        } else {
+            doubled
+        };
+        let (data, selectors, block) = (
+            header.data(),
+            union.then(|| header.selectors()),
+            own_block(header),
+        );
         // SAFETY: the caller's promise.
         unsafe { move_storage(header, room) };
         let new = header.data().wrapping_add(offset * size);
@@ -121,13 +141,19 @@ unsafe fn grow_at_end(header: Header, index: usize, inc: usize) {
         // SAFETY: the new storage has room for the old elements and the gap.
         unsafe { new.copy_from_nonoverlapping(data, gap) };
         // SAFETY: as above.
-        unsafe { new.add(gap + inc * size).copy_from_nonoverlapping(data.add(gap), behind * size) };
+        unsafe {
+            new.add(gap + inc * size)
+                .copy_from_nonoverlapping(data.add(gap), behind * size)
+        };
         if let Some(old) = selectors {
             let new = header.selectors();
             // SAFETY: as above, a byte per element.
             unsafe { new.copy_from_nonoverlapping(old, index) };
             // SAFETY: as above.
-            unsafe { new.add(index + inc).copy_from_nonoverlapping(old.add(index), behind) };
+            unsafe {
+                new.add(index + inc)
+                    .copy_from_nonoverlapping(old.add(index), behind)
+            };
         }
         if let Some(block) = block {
             // SAFETY: its content was moved, and it was this array's alone.
@@ -136,11 +162,18 @@ unsafe fn grow_at_end(header: Header, index: usize, inc: usize) {
     } else if behind > 0 {
         let data = header.data();
         // SAFETY: there is room for `inc` more elements.
-        unsafe { data.add(gap + inc * size).copy_from(data.add(gap), behind * size) };
+        unsafe {
+            data.add(gap + inc * size)
+                .copy_from(data.add(gap), behind * size)
+        };
         if union {
             let selectors = header.selectors();
             // SAFETY: as above, a byte per element.
-            unsafe { selectors.add(index + inc).copy_from(selectors.add(index), behind) };
+            unsafe {
+                selectors
+                    .add(index + inc)
+                    .copy_from(selectors.add(index), behind)
+            };
         }
     }
     header.set_nrows(n + inc);
@@ -220,7 +253,11 @@ unsafe fn recentre(header: Header, index: usize, inc: usize) {
     // The room that is there is enough only if some of it stays free, else every insertion would move everything.
     let moved = inc > free / 2 - free / 20;
     let (start, room) = if moved {
-        let mut larger = if room == 0 { inc * 2 } else { room.saturating_mul(2) };
+        let mut larger = if room == 0 {
+            inc * 2
+        } else {
+            room.saturating_mul(2)
+        };
         while wanted > larger - header.offset() as usize {
             larger = larger.saturating_mul(2);
         }
@@ -241,7 +278,10 @@ unsafe fn recentre(header: Header, index: usize, inc: usize) {
         unsafe { new.copy_from(old, index * size) };
     }
     // SAFETY: as above.
-    unsafe { new.add((index + inc) * size).copy_from(old.add(index * size), behind) };
+    unsafe {
+        new.add((index + inc) * size)
+            .copy_from(old.add(index * size), behind)
+    };
     if new >= old {
         // SAFETY: as above.
         unsafe { new.copy_from(old, index * size) };
@@ -341,12 +381,18 @@ pub(crate) unsafe extern "C" fn jl_array_sizehint(array: *mut Array, count: usiz
 ///
 /// # Safety
 /// - as for [`jl_array_grow_end`].
-pub(crate) unsafe extern "C" fn jl_array_ptr_1d_push(array: *mut Array, item: *mut crate::layout::Value) {
+pub(crate) unsafe extern "C" fn jl_array_ptr_1d_push(
+    array: *mut Array,
+    item: *mut crate::layout::Value,
+) {
     // SAFETY: the caller's promise.
     unsafe { jl_array_grow_end(array, 1) };
     // SAFETY: the caller's promise.
     let header = unsafe { Header::new(array) };
-    let slot = header.data().cast::<*mut crate::layout::Value>().wrapping_add(header.nrows() - 1);
+    let slot = header
+        .data()
+        .cast::<*mut crate::layout::Value>()
+        .wrapping_add(header.nrows() - 1);
     // SAFETY: the last element, which was just added.
     unsafe { slot.write(item) };
 }

@@ -17,12 +17,15 @@ pub(crate) unsafe fn shrink_storage(header: Header, count: usize) {
     }
     let (size, offset, n) = (header.size(), header.offset() as usize, header.nrows());
     let elements = header.elements();
-    let Some(bytes) = elements.bytes(count) else { return };
+    let Some(bytes) = elements.bytes(count) else {
+        return;
+    };
     let old = header.data().wrapping_sub(offset * size);
     let old_selectors = elements.union.then(|| header.selectors());
     // SAFETY: the caller's promise.
     let (new, block) = unsafe { buffer(bytes) };
-    let used = (offset + n) * size + usize::from(size == 1 && !elements.union && !elements.references);
+    let used =
+        (offset + n) * size + usize::from(size == 1 && !elements.union && !elements.references);
     // SAFETY: both have room for what is used.
     unsafe { new.copy_from_nonoverlapping(old, used) };
     header.set_data(new.wrapping_add(offset * size));
@@ -71,7 +74,12 @@ unsafe fn delete_at_beginning(header: Header, index: usize, dec: usize) {
     if limited != offset {
         let nul = usize::from(size == 1 && !union);
         // SAFETY: inside the storage, with the NUL after bytes.
-        unsafe { new.add(index * size).copy_from(old.add((index + dec) * size), (n - dec - index) * size + nul) };
+        unsafe {
+            new.add(index * size).copy_from(
+                old.add((index + dec) * size),
+                (n - dec - index) * size + nul,
+            )
+        };
     }
     if let Some(old) = old_selectors {
         let new = old.wrapping_sub(before).wrapping_add(limited);
@@ -79,7 +87,10 @@ unsafe fn delete_at_beginning(header: Header, index: usize, dec: usize) {
         unsafe { new.copy_from(old, index) };
         if limited != offset {
             // SAFETY: as above.
-            unsafe { new.add(index).copy_from(old.add(index + dec), n - dec - index) };
+            unsafe {
+                new.add(index)
+                    .copy_from(old.add(index + dec), n - dec - index)
+            };
         }
     }
     header.set_data(new);
@@ -97,11 +108,18 @@ unsafe fn delete_at_end(header: Header, index: usize, dec: usize) {
     let last = index + dec;
     if n > last {
         // SAFETY: inside the storage.
-        unsafe { data.add(index * size).copy_from(data.add(last * size), (n - last) * size) };
+        unsafe {
+            data.add(index * size)
+                .copy_from(data.add(last * size), (n - last) * size)
+        };
         if union {
             let selectors = header.selectors();
             // SAFETY: a byte per element.
-            unsafe { selectors.add(index).copy_from(selectors.add(last), n - last) };
+            unsafe {
+                selectors
+                    .add(index)
+                    .copy_from(selectors.add(last), n - last)
+            };
         }
     }
     header.set_nrows(n - dec);

@@ -156,7 +156,9 @@ impl FloatControl {
     pub(crate) fn restore(self) {
         if Self::read() != self {
             // SAFETY: the value was read from FPCR.
-            unsafe { asm!("msr fpcr, {}", in(reg) self.fpcr, options(nomem, nostack, preserves_flags)) };
+            unsafe {
+                asm!("msr fpcr, {}", in(reg) self.fpcr, options(nomem, nostack, preserves_flags))
+            };
         }
     }
 }

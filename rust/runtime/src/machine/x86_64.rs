@@ -135,7 +135,9 @@ impl FloatControl {
         let mut mxcsr = 0_u32;
         // SAFETY: stores MXCSR into a local.
         unsafe { asm!("stmxcsr [{}]", in(reg) &raw mut mxcsr, options(nostack, preserves_flags)) };
-        Self { mxcsr: mxcsr & Self::CONTROL }
+        Self {
+            mxcsr: mxcsr & Self::CONTROL,
+        }
     }
 
     /// Puts it back, if it was changed.
@@ -143,7 +145,9 @@ impl FloatControl {
     pub(crate) fn restore(self) {
         if Self::read() != self {
             // SAFETY: the value was read from MXCSR.
-            unsafe { asm!("ldmxcsr [{}]", in(reg) &raw const self.mxcsr, options(nostack, preserves_flags)) };
+            unsafe {
+                asm!("ldmxcsr [{}]", in(reg) &raw const self.mxcsr, options(nostack, preserves_flags))
+            };
         }
     }
 }

@@ -1,0 +1,216 @@
+//! Julia's intrinsics, in the shapes in which they come.
+
+use crate::support::{Case, JIT};
+use bitcode_jit::Outcome;
+use bitcode_wire::manifest::{DataObject, Object, TypeFlags, TypeObject};
+
+fn boxed_type<'a>() -> Object<'a> {
+    Object::Type(TypeObject {
+        name: "Test.Pair",
+        flags: TypeFlags::CONCRETE.with(TypeFlags::ISBITS),
+        size: 16,
+        align: 8,
+        ..TypeObject::default()
+    })
+}
+
+#[test]
+fn objects_know_their_type() {
+    let case = Case::new(
+        r#"
+declare ptr @julia.ptls_states()
+declare noalias ptr @julia.gc_alloc_obj(ptr, i64, ptr)
+declare ptr @julia.typeof(ptr)
+@bc.obj.0 = external global i8
+define i32 @bitcode_entry(i64, i64, i64 %call) {
+  %state = call ptr @julia.ptls_states()
+  %a = call ptr @julia.gc_alloc_obj(ptr %state, i64 16, ptr @bc.obj.0)
+  %b = call ptr @julia.gc_alloc_obj(ptr %state, i64 16, ptr @bc.obj.0)
+  %type = call ptr @julia.typeof(ptr %a)
+  %same = icmp eq ptr %type, @bc.obj.0
+  %x = ptrtoint ptr %a to i64
+  %y = ptrtoint ptr %b to i64
+  %apart = sub i64 %y, %x
+  %low = and i64 %x, 15
+  %one = zext i1 %same to i64
+  %answer.1 = mul i64 %apart, 1000
+  %answer.2 = mul i64 %low, 10
+  %answer.3 = add i64 %answer.1, %answer.2
+  %answer = add i64 %answer.3, %one
+  %result = call i64 @bc_result(i64 %call, i64 8)
+  %to = inttoptr i64 %result to ptr
+  store i64 %answer, ptr %to
+  ret i32 0
+}"#,
+    )
+    .objects([boxed_type()]);
+    // The next object is 32 bytes on, aligned to 16; the type is the archive's.
+    assert_eq!(case.word(&[]), 32_001);
+}
+
+/// The same with what Julia's passes leave when nobody removes it: address spaces, bundles, preservation marks.
+#[test]
+fn address_spaces_and_bundles_are_tolerated() {
+    let case = Case::new(
+        r#"
+declare ptr @julia.ptls_states()
+declare noalias nonnull ptr addrspace(10) @julia.gc_alloc_obj(ptr, i64, ptr addrspace(10))
+declare void @julia.write_barrier(ptr addrspace(10), ...)
+declare ptr @julia.pointer_from_objref(ptr addrspace(11))
+declare token @llvm.julia.gc_preserve_begin(...)
+declare void @llvm.julia.gc_preserve_end(token)
+declare void @julia.loopinfo_marker()
+declare i64 @memhash(ptr, i64)
+@bc.obj.0 = external global i8
+define i32 @bitcode_entry(i64, i64, i64 %call) {
+  %state = call ptr @julia.ptls_states()
+  %type = addrspacecast ptr @bc.obj.0 to ptr addrspace(10)
+  %a = call noalias nonnull ptr addrspace(10) @julia.gc_alloc_obj(ptr %state, i64 16, ptr addrspace(10) %type)
+  call void (ptr addrspace(10), ...) @julia.write_barrier(ptr addrspace(10) %a, ptr addrspace(10) %a)
+  call void (ptr addrspace(10), ...) @julia.write_barrier(ptr addrspace(10) %a)
+  %token = call token (...) @llvm.julia.gc_preserve_begin(ptr addrspace(10) %a)
+  %derived = addrspacecast ptr addrspace(10) %a to ptr addrspace(11)
+  %raw = call ptr @julia.pointer_from_objref(ptr addrspace(11) %derived)
+  store i64 5, ptr %raw
+  call void @julia.loopinfo_marker()
+  %hash = call i64 @memhash(ptr %raw, i64 8) [ "jl_roots"(ptr addrspace(10) %a) ]
+  call void @llvm.julia.gc_preserve_end(token %token)
+  %back = load i64, ptr addrspace(11) %derived
+  %zero = sub i64 %hash, %hash
+  %answer = add i64 %back, %zero
+  %result = call i64 @bc_result(i64 %call, i64 8)
+  %to = inttoptr i64 %result to ptr
+  store i64 %answer, ptr %to
+  ret i32 0
+}"#,
+    )
+    .objects([boxed_type()]);
+    assert_eq!(case.word(&[]), 5);
+}
+
+#[test]
+fn constants_cannot_be_made_to_hold_a_calls_objects() {
+    let holder = Object::Type(TypeObject {
+        name: "Test.Ref",
+        flags: TypeFlags::CONCRETE.with(TypeFlags::MUTABLE),
+        size: 8,
+        align: 8,
+        pointers: vec![0],
+        ..TypeObject::default()
+    });
+    let data = |ty| {
+        Object::Data(DataObject {
+            ty,
+            bytes: &[0; 8],
+            relocations: Vec::new(),
+        })
+    };
+    let case = Case::new(
+        r#"
+declare ptr @julia.ptls_states()
+declare ptr @julia.gc_alloc_obj(ptr, i64, ptr)
+declare void @julia.write_barrier(ptr, ...)
+@bc.obj.0 = external global i8
+@bc.obj.1 = external global i8
+@bc.obj.2 = external global i8
+define i32 @bitcode_entry(i64 %payload, i64, i64 %call) {
+  %at = inttoptr i64 %payload to ptr
+  %which = load i64, ptr %at
+  %constant = icmp eq i64 %which, 0
+  br i1 %constant, label %fine, label %bad
+fine:
+  store ptr @bc.obj.2, ptr @bc.obj.1
+  call void (ptr, ...) @julia.write_barrier(ptr @bc.obj.1, ptr @bc.obj.2)
+  br label %done
+bad:
+  %state = call ptr @julia.ptls_states()
+  %new = call ptr @julia.gc_alloc_obj(ptr %state, i64 8, ptr @bc.obj.0)
+  store ptr %new, ptr @bc.obj.1
+  call void (ptr, ...) @julia.write_barrier(ptr @bc.obj.1, ptr %new)
+  br label %done
+done:
+  %held = load i64, ptr @bc.obj.1
+  %none = icmp eq i64 %held, 0
+  %answer = zext i1 %none to i64
+  %result = call i64 @bc_result(i64 %call, i64 8)
+  %to = inttoptr i64 %result to ptr
+  store i64 %answer, ptr %to
+  ret i32 0
+}"#,
+    )
+    .objects([holder, data(0), data(0)]);
+    let compiled = case.compile().unwrap();
+    assert_eq!(
+        crate::support::call(&compiled, &[0]),
+        (Outcome::Value, vec![0; 8])
+    );
+    let (outcome, bytes) = crate::support::call(&compiled, &[1]);
+    assert_eq!(outcome, Outcome::Thrown);
+    assert!(String::from_utf8_lossy(&bytes).contains("changed a constant"));
+}
+
+#[test]
+fn allocation_is_inline_and_tries_are_cheap() {
+    let case = Case::new(
+        r#"
+declare ptr @julia.ptls_states()
+declare ptr @julia.gc_alloc_obj(ptr, i64, ptr)
+@bc.obj.0 = external global i8
+define i32 @bitcode_entry(i64, i64, i64) {
+  %state = call ptr @julia.ptls_states()
+  %a = call ptr @julia.gc_alloc_obj(ptr %state, i64 16, ptr @bc.obj.0)
+  store volatile i64 1, ptr %a
+  ret i32 0
+}"#,
+    )
+    .objects([boxed_type()]);
+    let text = JIT.explain(&case.archive()).unwrap();
+    assert!(!text.contains("julia."), "{text}");
+    assert!(text.contains("call ptr @bc_thread_state()"), "{text}");
+    let body = &text[text.find("define").unwrap()..];
+    // One call for the thread, one for the full chunk; the size is known, so nothing is compared with the limit of chunks.
+    assert_eq!(body.matches(" call ").count(), 2, "{text}");
+    assert!(!text.contains("32768"), "{text}");
+}
+
+#[test]
+fn unused_allocations_vanish() {
+    let case = Case::new(
+        r#"
+declare ptr @julia.ptls_states()
+declare ptr @julia.gc_alloc_obj(ptr, i64, ptr)
+@bc.obj.0 = external global i8
+define i32 @bitcode_entry(i64, i64, i64) {
+  %state = call ptr @julia.ptls_states()
+  %a = call ptr @julia.gc_alloc_obj(ptr %state, i64 16, ptr @bc.obj.0)
+  store i64 1, ptr %a
+  ret i32 0
+}"#,
+    )
+    .objects([boxed_type()]);
+    let text = JIT.explain(&case.archive()).unwrap();
+    assert!(!text.contains("bc_alloc"), "{text}");
+}
+
+#[test]
+fn multiply_add_is_left_to_the_origins_choice() {
+    // `fmuladd` may fuse, separate operations may not.
+    let case = Case::new(
+        r#"
+declare double @llvm.fma.f64(double, double, double)
+define i32 @bitcode_entry(i64 %payload, i64, i64 %call) {
+  %at = inttoptr i64 %payload to ptr
+  %a = load double, ptr %at
+  %p = fmul double %a, %a
+  %s = fadd double %p, -1.0
+  %result = call i64 @bc_result(i64 %call, i64 8)
+  %to = inttoptr i64 %result to ptr
+  store double %s, ptr %to
+  ret i32 0
+}"#,
+    );
+    let a = 1.0 + f64::from_bits((1023 - 30) << 52);
+    let bits = case.word(&[a.to_bits()]);
+    assert_eq!(f64::from_bits(bits), a * a - 1.0);
+    assert_ne!(f64::from_bits(bits), a.mul_add(a, -1.0));
+}
