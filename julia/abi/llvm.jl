@@ -145,7 +145,9 @@ end
 @llvm IsTailCall(call::ValueRef)::Cint
 @llvm InstructionGetDebugLoc(instruction::ValueRef)::Ptr{Cvoid}
 @llvm InstructionSetDebugLoc(instruction::ValueRef, location::Ptr{Cvoid})::Cvoid
-@llvm GetNumIndices(value::ValueRef)::Cuint
+@llvm GetMDKindIDInContext(context::ContextRef, name::Cstring, length::Cuint)::Cuint
+@llvm GetMetadata(instruction::ValueRef, kind::Cuint)::ValueRef
+@llvm SetMetadata(instruction::ValueRef, kind::Cuint, node::ValueRef)::Cvoid
 
 # Constants
 @llvm GetConstOpcode(constant::ValueRef)::Cint

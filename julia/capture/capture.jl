@@ -29,6 +29,7 @@ include("addresses.jl")
 include("ccalls.jl")
 include("jlcalls.jl")
 include("references.jl")
+include("invariance.jl")
 include("passes.jl")
 include("errorpaths.jl")
 include("method.jl")
@@ -148,6 +149,7 @@ function make_portable!(work::Work, entry::String, clock)
     name_lookups!(work)
     symbolise!(work)
     lower_deferrals!(work)
+    forget_invariance!(portable)
     lap!(clock, :symbols)
     optimise!(portable)
     lap!(clock, :optimise)
@@ -186,17 +188,20 @@ end
 const ABI_NAME = "julia-$(VERSION.major).$(VERSION.minor)-$(8sizeof(Int))le"
 const PRODUCER = "BitCode.jl 0.1.0, Julia $VERSION"
 
-# Describes the constants that are still used; their symbols get the numbers of the manifest.
+# Describes the constants that are still used; their symbols get the numbers of the manifest. Two addresses may hold the same value.
 function number_objects!(work::Work)
     work.table = ObjectTable()
-    for g in LLVM.Globals(work.portable.mod)
+    mod = work.portable.mod
+    for g in LLVM.Globals(mod)
         k = constant_position(g)
         k == 0 && continue
         if is_used(g)
-            LLVM.rename!(g, string("bc.obj.", describe!(work.table, work.constants[k].object) - 1))
-        else
-            LLVM.DeleteGlobal(g)
+            symbol = string("bc.obj.", describe!(work.table, work.constants[k].object) - 1)
+            twin = LLVM.GetNamedGlobal(mod, symbol)
+            LLVM.isnull(twin) && (LLVM.rename!(g, symbol); continue)
+            LLVM.ReplaceAllUsesWith(g, twin)
         end
+        LLVM.DeleteGlobal(g)
     end
 end
 

@@ -13,9 +13,9 @@ deferred_throw(T, f, arguments...) = throw(f(arguments...))
 "Called where not even that is possible: throws a `T`."
 static_throw(T, message) = throw(ErrorException(string(message)))
 
-"Calls a function with a collection's elements as its arguments; what `f(xs...)` becomes when it is deferred."
+"Calls a function with collections' elements as its arguments; what `f(xs...)` becomes when it is deferred."
 struct Splat{F} end
-(::Splat{F})(iterate, collections...) where {F} = F.instance(Iterators.flatten(collections)...)
+(::Splat{F})(collections...) where {F} = F.instance(Iterators.flatten(collections)...)
 
 # Rewrites what leads to a throw in `source`, in place.
 function defer_messages!(body::Body)
@@ -33,6 +33,7 @@ function defer_messages!(body::Body)
             replace_call!(body, i, Expr(:new, something(constant(body, f)), arguments...))
         elseif i in texts
             replace_call!(body, i, deferred_call(body, call, deferred_text))
+            body.source.ssavaluetypes[i] = String
         elseif is_call(call) && is_dynamic(body, call)
             T = value_type(body, i)
             if T === Union{}
@@ -51,12 +52,23 @@ end
 
 function deferred_call(body::Body, call::Expr, @nospecialize(deferral), leading...)
     f, arguments = called(call)
-    known = constant(body, f)
-    if known !== nothing && something(known) === Core._apply_iterate
-        splatted = something(constant(body, arguments[2]))
-        return Expr(:call, deferral, leading..., Splat{typeof(splatted)}(), arguments[1], arguments[3:end]...)
-    end
+    splat = splatted(body, call)
+    splat === nothing || return Expr(:call, deferral, leading..., Splat{typeof(splat[1])}(), splat[2]...)
     return Expr(:call, deferral, leading..., f, arguments...)
+end
+
+# Function and collections of a call `f(xs...)` or `Base.invokelatest(f, xs...)`, if the function is known.
+function splatted(body::Body, @nospecialize(call))
+    is_call(call) || return nothing
+    f, arguments = called(call)
+    known = constant(body, f)
+    known === nothing && return nothing
+    first = something(known) === Core._apply_iterate ? 2 : something(known) === Core._apply_latest ? 1 : 0
+    (first == 0 || length(arguments) < first) && return nothing
+    target = constant(body, arguments[first])
+    target === nothing && return nothing
+    g = something(target)
+    return isdefined(typeof(g), :instance) ? (g, view(arguments, first+1:length(arguments))) : nothing
 end
 
 # Statements after which nothing but a throw can come: no return is reached, and no circle.
@@ -114,17 +126,16 @@ operands_of(@nospecialize(statement)) =
 
 function makes_text(body::Body, i::Int)
     statement = body.source.code[i]
-    (is_invoke(statement) || is_call(statement)) && value_type(body, i) === String || return false
+    is_invoke(statement) || is_call(statement) || return false
     all(operand -> can_go_home(body, operand), called(statement)[2]) || return false
-    is_invoke(statement) && return is_library_method(invoked(statement))
-    f = constant(body, called(statement)[1])
-    f === nothing && return false
-    if something(f) === Core._apply_iterate
-        splatted = constant(body, called(statement)[2][2])
-        return splatted !== nothing && something(splatted) isa Function && isdefined(typeof(something(splatted)), :instance)
-    end
-    return is_dynamic(body, statement)
+    splat = splatted(body, statement)
+    splat === nothing || return value_type(body, i) === String || splat[1] in TEXT_MAKERS
+    value_type(body, i) === String || return false
+    return is_invoke(statement) ? is_library_method(invoked(statement)) : is_dynamic(body, statement)
 end
+
+# What they return is a `String` even where inference cannot see it.
+const TEXT_MAKERS = (string, repr, Base.print_to_string)
 
 # May the text that statement `i` uses be one that is only made at the origin?
 function takes_text(body::Body, i::Int, texts::Set{Int})

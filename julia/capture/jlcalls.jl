@@ -1,6 +1,6 @@
 # Calls in Julia's own convention. The code generator leaves `f(F, arguments…)` with a calling convention of its own to a later pass,
 # which turns it into `f(F, arguments*, n)`; that pass is not run on shipped code, so it is done here. Calls of the functions that stand
-# for a deferred message (errorpaths.jl) become calls of the runtime at the same time.
+# for a deferred message (errorpaths.jl), and of builtins that the runtime has in another shape, become calls of the runtime.
 
 # `wanted(call)` chooses among the calls in that convention.
 function lower_jlcalls!(wanted, work)
@@ -16,7 +16,15 @@ function lower_jlcalls!(wanted, work)
     end
 end
 
-lower_deferrals!(work) = lower_jlcalls!(call -> deferral_of(work, LLVM.GetOperand(call, 0)) !== nothing, work)
+lower_deferrals!(work) = lower_jlcalls!(call -> deferral_of(work, LLVM.GetOperand(call, 0)) !== nothing || makes_tuple(work, call), work)
+
+# `tuple(xs...)`, whatever `xs` are.
+function makes_tuple(work, call::LLVM.ValueRef)
+    target = callee(call)
+    (LLVM.isnull(target) || LLVM.name_of(target) != "jl_f__apply_iterate") && return false
+    is_object(k, object) = (found = constant_object(work, LLVM.GetOperand(call, k)); found !== nothing && something(found) === object)
+    return LLVM.GetNumArgOperands(call) >= 3 && is_object(1, iterate) && is_object(2, tuple)
+end
 
 function is_jlcall(instruction::LLVM.ValueRef)
     is_call_instruction(instruction) || return false
@@ -40,6 +48,9 @@ function lower_jlcall!(work, call::LLVM.ValueRef, frame::LLVM.ValueRef)
     deferral = deferral_of(work, F)
     if deferral !== nothing
         lowered = lower_deferral!(work, deferral, operands, frame, object)
+    elseif makes_tuple(work, call)
+        arguments, n = store_arguments!(portable, frame, operands[3:end], object)
+        lowered = runtime_call!(portable, "bc_splat_tuple", object, [F, arguments, n])
     else
         arguments, n = store_arguments!(portable, frame, operands, object)
         all = LLVM.isnull(extra) ? [F, arguments, n] : [F, arguments, n, extra]

@@ -56,6 +56,9 @@ function resolve_calls!(narrowing::Narrowing, body::Body)
             target = narrowed(narrowing, body, call)
             infer!(target, narrowing.world)
             target === invoked(call) || replace_call!(body, i, Expr(:invoke, target, view(call.args, 2:length(call.args))...))
+        elseif is_splat(body, call)
+            replacement = resolved_splat(narrowing, body, call)
+            replacement === nothing || replace_call!(body, i, replacement)
         elseif is_call(call) && is_dynamic(body, call)
             target = resolved(narrowing, body, call)
             if target === nothing || infer!(target, narrowing.world) === nothing
@@ -84,6 +87,33 @@ end
 function resolved(narrowing::Narrowing, body::Body, call::Expr)
     types = call_types(body, call)
     return Base.isdispatchtuple(types) ? only_method(narrowing, types) : nothing
+end
+
+function is_splat(body::Body, @nospecialize(call))
+    is_call(call) || return false
+    f = constant(body, called(call)[1])
+    return f !== nothing && something(f) === Core._apply_iterate
+end
+
+# `f(xs...)` where all `xs` are tuples of known types is a call with so many arguments.
+function resolved_splat(narrowing::Narrowing, body::Body, call::Expr)
+    splat = splatted(body, call)
+    splat === nothing && return nothing
+    f, collections = splat
+    arguments, types = Any[], Any[]
+    for collection in collections
+        T = operand_type(body, collection)
+        T isa DataType && T <: Tuple && isconcretetype(T) || return nothing
+        append!(arguments, (Expr(:call, getfield, collection, k) for k in 1:fieldcount(T)))
+        append!(types, fieldtypes(T))
+    end
+    f === tuple && return Expr(:call, f, arguments...)
+    f isa Core.Builtin && return nothing
+    signature = Tuple{Core.Typeof(f),types...}
+    Base.isdispatchtuple(signature) || return nothing
+    target = only_method(narrowing, signature)
+    (target === nothing || infer!(target, narrowing.world) === nothing) && return nothing
+    return Expr(:invoke, target, f, arguments...)
 end
 
 function only_method(narrowing::Narrowing, @nospecialize(types))

@@ -114,13 +114,13 @@ end
 # statements in place, one by one.
 function emit(instances::Vector{Core.MethodInstance}, world::UInt, rewrite!; debug::Bool=false)
     seen = Core.MethodInstance[]
-    undo = Tuple{Core.CodeInfo,Vector{Any}}[]
+    undo = Tuple{Core.CodeInfo,Vector{Any},Any}[]
     failure = Ref{Any}(nothing)
     # An exception may not cross the code generator. A body that is also in Julia's own cache is put back after its emission.
     before = function (instance, source)
         try
             push!(seen, instance)
-            is_cached(instance, source) && push!(undo, (source, copy(source.code)))
+            is_cached(instance, source) && push!(undo, (source, copy(source.code), copy(source.ssavaluetypes)))
             rewrite!(Body(instance, source))
         catch exception
             failure[] === nothing && (failure[] = exception)
@@ -129,7 +129,9 @@ function emit(instances::Vector{Core.MethodInstance}, world::UInt, rewrite!; deb
     end
     after = function (instance, source)
         while !isempty(undo) && undo[end][1] === source
-            copyto!(source.code, pop!(undo)[2])
+            _, code, types = pop!(undo)
+            copyto!(source.code, code)
+            copyto!(source.ssavaluetypes, types)
         end
         nothing
     end
