@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use bitcode_transport::Fabric;
 
 use crate::client::Handle;
+use crate::core::Ended;
 use crate::slot::{Ending, Notify, Slot};
 use crate::{CallState, ClientError, Timings};
 
@@ -31,7 +32,7 @@ pub struct Call<F: Fabric + 'static> {
     slot: u32,
     /// The state once it was seen to be final; the slot may be another call's by then.
     settled: AtomicU8,
-    ending: OnceLock<Option<(Ending, Timings)>>,
+    ending: OnceLock<Option<Ended>>,
 }
 
 impl<F: Fabric> fmt::Debug for Call<F> {
@@ -69,20 +70,20 @@ impl<F: Fabric> Call<F> {
 
     /// How the call ended; `None` while it is pending.
     pub fn outcome(&self) -> Option<Outcome<'_>> {
-        let (ending, _) = self.ended()?;
+        let Ended { ending, bytes, .. } = self.ended()?;
         Some(match ending {
-            Ending::Value(bytes) => Outcome::Value(bytes.as_slice()),
-            Ending::Throw(bytes) => Outcome::Throw(bytes.as_slice()),
+            Ending::Value => Outcome::Value(bytes.as_slice()),
+            Ending::Throw => Outcome::Throw(bytes.as_slice()),
             Ending::Error(error) => Outcome::Error(error),
         })
     }
 
     /// Where the time went; `None` while the call is pending.
     pub fn timings(&self) -> Option<Timings> {
-        self.ended().map(|(_, timings)| *timings)
+        self.ended().map(|ended| ended.timings)
     }
 
-    fn ended(&self) -> Option<&(Ending, Timings)> {
+    fn ended(&self) -> Option<&Ended> {
         if self.ending.get().is_none() {
             let state = self.state();
             if state == CallState::Pending {

@@ -15,7 +15,7 @@ use smallvec::SmallVec;
 use crate::deliver::Deliver;
 use crate::session::SessionCore;
 use crate::slab::Slab;
-use crate::slot::{CallState, Ending, Inner, Payload, Slot};
+use crate::slot::{Bytes, CallState, Ending, Inner, Slot};
 use crate::{CallOptions, ClientError, Code};
 
 /// What all sessions and calls of a client share.
@@ -36,10 +36,17 @@ pub(crate) struct Core<F> {
     pub(crate) failed_peers: Mutex<Vec<(PeerId, String)>>,
 }
 
+/// What is left of a call that is over.
+pub(crate) struct Ended {
+    pub(crate) ending: Ending,
+    pub(crate) bytes: Bytes,
+    pub(crate) timings: crate::Timings,
+}
+
 /// How many empty polls go by between two looks at the clock.
-const POLLS_PER_CLOCK: u32 = 64;
+const POLLS_PER_CLOCK: u32 = 16;
 /// After this long without success a spinning thread offers its core to others between polls.
-const POLITE_AFTER: Duration = Duration::from_micros(50);
+const POLITE_AFTER: Duration = Duration::from_micros(2);
 
 impl<F: Fabric> Core<F> {
     pub(crate) fn new(fabric: F) -> Self {
@@ -61,7 +68,7 @@ impl<F: Fabric> Core<F> {
         session: &Arc<SessionCore>,
         kind: Kind,
         code: Option<&Code>,
-        payload: Payload,
+        payload: &[Segment<'static>],
         options: &CallOptions,
     ) -> Result<&Slot, ClientError> {
         session.check_open()?;
@@ -87,7 +94,7 @@ impl<F: Fabric> Core<F> {
         };
         inner.session = Some(Arc::clone(session));
         inner.code = code.cloned();
-        inner.payload = payload;
+        inner.payload.extend(payload.iter().cloned());
         inner.sends = 0;
         if let Some(deadline) = options.deadline {
             inner.deadline = Some(Instant::now() + deadline);
@@ -172,8 +179,8 @@ impl<F: Fabric> Core<F> {
             let mut stats = session.stats.lock();
             stats.pending -= 1;
             match &ending {
-                Ending::Value(_) => stats.values += 1,
-                Ending::Throw(_) => stats.throws += 1,
+                Ending::Value => stats.values += 1,
+                Ending::Throw => stats.throws += 1,
                 Ending::Error(error) => {
                     stats.errors += 1;
                     stats.timeouts += u64::from(matches!(error, ClientError::Timeout(_)));
@@ -217,15 +224,18 @@ impl<F: Fabric> Core<F> {
     }
 
     /// Takes a finished call's ending and frees its slot.
-    pub(crate) fn take(&self, slot: &Slot) -> Option<(Ending, crate::Timings)> {
+    pub(crate) fn take(&self, slot: &Slot) -> Option<Ended> {
         let mut inner = slot.settled();
         if !inner.finished {
             return None;
         }
-        let ending = inner.ending.take()?;
-        let timings = inner.timings;
+        let ended = Ended {
+            ending: inner.ending.take()?,
+            bytes: std::mem::replace(&mut inner.bytes, Bytes::EMPTY),
+            timings: inner.timings,
+        };
         self.free(slot, inner);
-        Some((ending, timings))
+        Some(ended)
     }
 
     /// Gives a call up. If the transport still reads its payload, `patient` leaves everything as it is and answers

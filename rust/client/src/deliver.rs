@@ -12,7 +12,7 @@ use std::sync::atomic::Ordering;
 
 use crate::ClientError;
 use crate::core::Core;
-use crate::slot::{Bytes, Ending, Inner, Slot};
+use crate::slot::{Ending, Inner, Slot};
 
 /// The sink of a client's fabric.
 pub(crate) struct Deliver<'a, F>(&'a Core<F>);
@@ -107,8 +107,14 @@ impl<F: Fabric> Sink for Deliver<'_, F> {
             call.timings.node = StageTimings::decode(&body.bytes()[len..]).ok();
         }
         let ending = match header.kind {
-            Kind::Value | Kind::Pong => Ending::Value(Bytes::take(body, len)),
-            Kind::Throw => Ending::Throw(Bytes::take(body, len)),
+            Kind::Value | Kind::Pong => {
+                call.bytes.fill(body, len);
+                Ending::Value
+            }
+            Kind::Throw => {
+                call.bytes.fill(body, len);
+                Ending::Throw
+            }
             Kind::Error => {
                 let error = remote_error(&body.bytes()[..len]);
                 if let (Some(code), true) = (&call.code, refuses_code(&error)) {

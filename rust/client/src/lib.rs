@@ -30,5 +30,5 @@ pub use client::Client;
 pub use code::Code;
 pub use error::ClientError;
 pub use session::{CallOptions, Session, Terms};
-pub use slot::{CallState, Notify, Payload, Timings};
+pub use slot::{CallState, Notify, Timings};
 pub use stats::SessionStats;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
-use bitcode_transport::{Fabric, PeerId};
+use bitcode_transport::{Fabric, PeerId, Segment};
 use bitcode_wire::frame::{Kind, SessionKeys};
 use bitcode_wire::handshake::Welcome;
 use parking_lot::Mutex;
@@ -14,7 +14,7 @@ use crate::call::Call;
 use crate::client::Handle;
 use crate::core::Core;
 use crate::known::KnownSet;
-use crate::slot::{Ending, Payload};
+use crate::slot::Ending;
 use crate::{CallState, ClientError, Code, SessionStats};
 
 /// How a call is made.
@@ -157,14 +157,15 @@ impl<F: Fabric> Session<F> {
         Self(Arc::new(Connection { handle, core }))
     }
 
-    /// Begins a call and returns at once.
+    /// Begins a call and returns at once. The segments of the payload stay readable until the call is finished (it may be
+    /// sent twice), which is what makes them `'static`.
     ///
     /// # Errors
     /// Why it could not be sent. Whatever happens later is the call's own ending.
     pub fn call(
         &self,
         code: &Code,
-        payload: Payload,
+        payload: &[Segment<'static>],
         options: &CallOptions,
     ) -> Result<Call<F>, ClientError> {
         let Connection { handle, core } = &*self.0;
@@ -184,7 +185,7 @@ impl<F: Fabric> Session<F> {
     pub fn call_and_spin(
         &self,
         code: &Code,
-        payload: Payload,
+        payload: &[Segment<'static>],
         options: &CallOptions,
         spin: Duration,
         accept: impl FnOnce(&[u8]) -> bool,
@@ -200,9 +201,7 @@ impl<F: Fabric> Session<F> {
         match state {
             CallState::Value => {
                 let inner = slot.inner.lock();
-                if let Some(Ending::Value(bytes)) = &inner.ending
-                    && accept(bytes.as_slice())
-                {
+                if matches!(inner.ending, Some(Ending::Value)) && accept(inner.bytes.as_slice()) {
                     client.free(slot, inner);
                     return Ok(None);
                 }
@@ -220,9 +219,7 @@ impl<F: Fabric> Session<F> {
     /// Why it could not be sent.
     pub fn ping(&self, options: &CallOptions) -> Result<Call<F>, ClientError> {
         let Connection { handle, core } = &*self.0;
-        let slot = handle
-            .core()
-            .begin(core, Kind::Ping, None, Payload::new(), options)?;
+        let slot = handle.core().begin(core, Kind::Ping, None, &[], options)?;
         Ok(Call::new(Arc::clone(handle), slot.index))
     }
 

@@ -13,8 +13,8 @@ use smallvec::SmallVec;
 use crate::slab::call_id;
 use crate::{ClientError, Code, session::SessionCore};
 
-/// What a payload is made of. The segments stay readable until the call is finished: it may be sent twice.
-pub type Payload = SmallVec<[Segment<'static>; 4]>;
+/// What a payload is made of.
+pub(crate) type Payload = SmallVec<[Segment<'static>; 4]>;
 
 /// What is told when a call is finished: called exactly once, from whichever thread saw the end.
 pub type Notify = Box<dyn FnOnce() + Send>;
@@ -47,68 +47,53 @@ impl CallState {
 /// Results up to this length are kept in the slot itself.
 pub(crate) const SMALL: usize = 64;
 
-/// A few bytes, aligned as bodies are.
-#[derive(Clone, Copy, Debug)]
-#[repr(align(64))]
-pub(crate) struct Aligned([u8; SMALL]);
-
-/// The bytes of a result.
+/// The bytes of a result: a few of them copied, or a whole received body.
 #[derive(Debug)]
-pub(crate) enum Bytes {
-    /// A few bytes, copied.
-    Small {
-        /// How many.
-        len: u8,
-        /// Those and zeros.
-        bytes: Aligned,
-    },
-    /// The first `len` bytes of a received body.
-    Large {
-        /// The body, as the transport delivered it.
-        body: Body,
-        /// Bytes of the result in it.
-        len: usize,
-    },
+#[repr(align(64))] // As bodies are.
+pub(crate) struct Bytes {
+    small: [u8; SMALL],
+    large: Option<Body>,
+    len: usize,
 }
 
 impl Bytes {
+    pub(crate) const EMPTY: Self = Self {
+        small: [0; SMALL],
+        large: None,
+        len: 0,
+    };
+
     /// Takes the first `len` bytes of `body`: by copying if they are few, else the body itself.
-    pub(crate) fn take(body: &mut Body, len: usize) -> Self {
-        if len > SMALL {
-            return Self::Large {
-                body: std::mem::take(body),
-                len,
-            };
-        }
-        let mut bytes = Aligned([0; SMALL]);
-        bytes.0[..len].copy_from_slice(&body.bytes()[..len]);
-        Self::Small {
-            len: len as u8,
-            bytes,
+    pub(crate) fn fill(&mut self, body: &mut Body, len: usize) {
+        self.len = len;
+        if let Some(small) = self.small.get_mut(..len) {
+            small.copy_from_slice(&body.bytes()[..len]);
+        } else {
+            self.large = Some(std::mem::take(body));
         }
     }
 
     pub(crate) fn as_slice(&self) -> &[u8] {
-        match self {
-            Self::Small { len, bytes } => &bytes.0[..usize::from(*len)],
-            Self::Large { body, len } => &body.bytes()[..*len],
+        match &self.large {
+            None => &self.small[..self.len],
+            Some(body) => &body.bytes()[..self.len],
         }
     }
 }
 
-/// How a call ended.
+/// How a call ended. The bytes are beside it.
 #[derive(Debug)]
 pub(crate) enum Ending {
-    Value(Bytes),
-    Throw(Bytes),
+    Value,
+    Throw,
     Error(ClientError),
 }
 
 impl Ending {
     pub(crate) fn state(&self) -> CallState {
         match self {
-            Self::Value(_) => CallState::Value,
-            Self::Throw(_) => CallState::Throw,
+            Self::Value => CallState::Value,
+            Self::Throw => CallState::Throw,
             Self::Error(_) => CallState::Error,
         }
     }
@@ -151,6 +136,7 @@ pub(crate) struct Inner {
     /// Sends whose completion has not been reported: while there are any, the transport reads the payload.
     pub(crate) sends: u32,
     pub(crate) ending: Option<Ending>,
+    pub(crate) bytes: Bytes,
     pub(crate) finished: bool,
     /// Nobody wants the result any more; the slot is freed as soon as the transport lets go of the payload.
     pub(crate) abandoned: bool,
@@ -177,6 +163,7 @@ impl Slot {
                 payload: Payload::new(),
                 sends: 0,
                 ending: None,
+                bytes: Bytes::EMPTY,
                 finished: false,
                 abandoned: false,
                 deadline: None,
@@ -233,6 +220,7 @@ impl Inner {
         self.code = None;
         self.payload.clear();
         self.ending = None;
+        self.bytes.large = None;
         self.finished = false;
         self.abandoned = false;
         self.deadline = None;

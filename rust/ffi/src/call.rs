@@ -4,8 +4,9 @@ use std::ffi::{CString, c_char, c_void};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use bitcode_client::{Call, CallOptions, CallState, ClientError, Outcome, Payload};
+use bitcode_client::{Call, CallOptions, CallState, ClientError, Outcome};
 use bitcode_transport::Segment;
+use smallvec::SmallVec;
 
 use crate::client::TheFabric;
 use crate::error::c_string;
@@ -93,6 +94,9 @@ pub struct BcTimings {
     pub need_code: u32,
 }
 
+/// The segments of a payload, without the heap if they are as few as usual.
+type Payload = SmallVec<[Segment<'static>; 4]>;
+
 /// The most segments of one payload.
 const MAX_SEGMENTS: usize = 1 << 20;
 
@@ -162,7 +166,7 @@ pub unsafe extern "C" fn bc_call(
         let spin = Duration::from_nanos(spin_ns);
         let called = session
             .session
-            .call_and_spin(&code.code, payload, &options, spin, accept);
+            .call_and_spin(&code.code, &payload, &options, spin, accept);
         // SAFETY: not null, and the caller vouches for it.
         unsafe { result_len.write(len) };
         let (status, call) = match called {

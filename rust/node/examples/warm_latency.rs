@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-use bitcode_client::{CallOptions, Client, Payload, Terms};
+use bitcode_client::{CallOptions, Client, Terms};
 use bitcode_node::{Engine, EngineSettings, LoadError, Loader, Opening, Pool, PoolSettings};
 use bitcode_node::{Program, Ran};
 use bitcode_transport::{Body, Fabric, HeaderBytes, PeerFailure, PeerId, Segment, Settings};
@@ -238,12 +238,12 @@ fn warm(fabric: UcxFabric, transport: &str, seconds: f64) -> (f64, f64) {
         let (bytes, _) = archive.encode().expect("an archive");
         let code = client.code(bytes).expect("code");
         let options = CallOptions::default();
-        let payload = Arc::new(41i64.to_le_bytes());
+        let payload = Segment::shared(Arc::new(41i64.to_le_bytes()));
         let spin = Duration::from_secs(10);
         measure(seconds, || {
-            let payload = Payload::from_iter([Segment::shared(Arc::clone(&payload))]);
+            let payload = [payload.clone()];
             let accept = |bytes: &[u8]| bytes == 42i64.to_le_bytes();
-            let call = session.call_and_spin(&code, payload, &options, spin, accept);
+            let call = session.call_and_spin(&code, &payload, &options, spin, accept);
             assert!(matches!(call, Ok(None)), "{call:?}");
         })
     })

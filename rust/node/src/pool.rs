@@ -51,9 +51,9 @@ const THREAD_PATIENCE: Duration = Duration::from_secs(10);
 /// How long the leader sleeps when nothing happens.
 const LONG_SLEEP: Duration = Duration::from_secs(1);
 /// After this long without a frame the leader offers its core to others between polls.
-const POLITE_AFTER: Duration = Duration::from_micros(20);
+const POLITE_AFTER: Duration = Duration::from_micros(4);
 /// How many empty polls go by between two looks at the clock.
-const POLLS_PER_CLOCK: u32 = 32;
+const POLLS_PER_CLOCK: u32 = 16;
 
 /// The running threads of an engine. [`Pool::stop`] ends them.
 pub struct Pool<F: Fabric + 'static, L: Loader> {

@@ -4,4 +4,5 @@
 mod calls;
 mod code;
 mod hostile;
+mod overhead;
 mod world;

@@ -84,7 +84,9 @@ fn sixty_four_mebibytes_go_there_and_come_back() {
         let code = origin.code("echo", ECHO);
         for _ in 0..3 {
             let payload = owned(sent.clone());
-            let call = origin.session.call(&code, payload, &CallOptions::default());
+            let call = origin
+                .session
+                .call(&code, &payload, &CallOptions::default());
             let call = call.unwrap();
             assert!(value(&call) == sent);
         }
@@ -104,7 +106,7 @@ fn bodies_of_every_size_cross() {
             let sent: Vec<u8> = (0..size).map(|index: u32| index as u8).collect();
             let call = origin
                 .session
-                .call(&code, owned(sent.clone()), &CallOptions::default());
+                .call(&code, &owned(sent.clone()), &CallOptions::default());
             assert!(
                 value(&call.unwrap()) == sent,
                 "{size} bytes over {transport}"
@@ -150,7 +152,7 @@ fn a_client_has_sessions_with_several_nodes() {
             .map(|session| {
                 let payload = owned(word.to_le_bytes().to_vec());
                 session
-                    .call(&code, payload, &CallOptions::default())
+                    .call(&code, &payload, &CallOptions::default())
                     .unwrap()
             })
             .collect();
@@ -188,7 +190,7 @@ fn a_node_that_started_anew_gets_the_code_anew() {
     let session = origin.client.connect(second.address(), None, LONG).unwrap();
     let call = session.call(
         &code,
-        owned(41i64.to_le_bytes().to_vec()),
+        &owned(41i64.to_le_bytes().to_vec()),
         &CallOptions::default(),
     );
     assert_eq!(value(&call.unwrap()), 42i64.to_le_bytes());
@@ -232,7 +234,7 @@ fn a_result_that_nobody_wants_is_acknowledged_at_once() {
     let count = origin.code("count", COUNT);
     let options = CallOptions::default().no_result(true);
     let payload = owned((-1i64).to_le_bytes().to_vec());
-    let call = origin.session.call(&count, payload, &options).unwrap();
+    let call = origin.session.call(&count, &payload, &options).unwrap();
     assert_eq!(value(&call), b"");
 }
 

@@ -66,7 +66,7 @@ fn a_result_above_the_limit_is_refused() {
     let echo = origin.code("echo", ECHO);
     let refused = origin
         .session
-        .call(&echo, owned(vec![0; 1_000_001]), &CallOptions::default())
+        .call(&echo, &owned(vec![0; 1_000_001]), &CallOptions::default())
         .unwrap_err();
     assert!(matches!(refused, ClientError::TooLarge(_)), "{refused}");
 }
@@ -79,7 +79,7 @@ fn a_deadline_ends_a_call_that_does_not() {
     origin.word(&count, 1);
     let options = CallOptions::default().deadline(Some(Duration::from_millis(200)));
     let payload = owned((-1i64).to_le_bytes().to_vec());
-    let call = origin.session.call(&count, payload, &options).unwrap();
+    let call = origin.session.call(&count, &payload, &options).unwrap();
     let failure = error(&call);
     assert!(matches!(failure, ClientError::Timeout(_)), "{failure}");
     assert_eq!(origin.stats().timeouts, 1);
@@ -108,7 +108,7 @@ fn a_killed_node_fails_what_is_pending_promptly() {
         assert!(!origin.session.is_open());
         let refused = origin
             .session
-            .call(&count, owned(vec![0; 8]), &CallOptions::default())
+            .call(&count, &owned(vec![0; 8]), &CallOptions::default())
             .unwrap_err();
         assert!(matches!(refused, ClientError::PeerDied(_)), "{refused}");
     }
@@ -123,7 +123,9 @@ fn a_large_body_under_way_to_a_node_that_dies_is_let_go_of() {
         // Stopped, it does not fetch what is offered.
         node.signal("STOP");
         let payload = owned(vec![7; 64 << 20]);
-        let call = origin.session.call(&echo, payload, &CallOptions::default());
+        let call = origin
+            .session
+            .call(&echo, &payload, &CallOptions::default());
         let call = call.unwrap();
         assert_eq!(
             call.wait(Some(Duration::from_millis(50))),
@@ -191,12 +193,12 @@ fn child_that_calls_for_ever() {
     let echo = client.code(crate::archives::archive("echo", ECHO)).unwrap();
     let payload = owned((-1i64).to_le_bytes().to_vec());
     let _call = session
-        .call(&code, payload, &CallOptions::default())
+        .call(&code, &payload, &CallOptions::default())
         .unwrap();
     loop {
         let payload = owned(vec![1; 8 << 20]);
         let call = session
-            .call(&echo, payload, &CallOptions::default())
+            .call(&echo, &payload, &CallOptions::default())
             .unwrap();
         call.wait(None);
     }

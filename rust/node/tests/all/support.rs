@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use bitcode_client::{Call, CallOptions, CallState, Client, ClientError, Code, Outcome, Payload};
+use bitcode_client::{Call, CallOptions, CallState, Client, ClientError, Code, Outcome};
 use bitcode_client::{Session, SessionStats};
 use bitcode_transport::{Segment, Settings, UcxFabric};
 use serde_json::Value;
@@ -158,7 +158,7 @@ impl Origin {
     pub(crate) fn begin(&self, code: &Code, word: i64) -> Call<UcxFabric> {
         let payload = owned(word.to_le_bytes().to_vec());
         self.session
-            .call(code, payload, &CallOptions::default())
+            .call(code, &payload, &CallOptions::default())
             .unwrap()
     }
 
@@ -174,8 +174,8 @@ impl Origin {
     }
 }
 
-pub(crate) fn owned(bytes: Vec<u8>) -> Payload {
-    Payload::from_iter([Segment::shared(Arc::new(bytes))])
+pub(crate) fn owned(bytes: Vec<u8>) -> [Segment<'static>; 1] {
+    [Segment::shared(Arc::new(bytes))]
 }
 
 /// Waits for a value.

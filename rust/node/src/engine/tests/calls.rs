@@ -288,7 +288,7 @@ fn closing_a_session_fails_its_calls_and_only_those() {
         .session
         .call(
             &origins[0].code("reverse"),
-            owned(b""),
+            &[owned(b"")],
             &CallOptions::default(),
         )
         .unwrap_err();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 
-use bitcode_client::{Call, CallOptions, CallState, Client, ClientError, Code, Outcome, Payload};
+use bitcode_client::{Call, CallOptions, CallState, Client, ClientError, Code, Outcome};
 use bitcode_client::{Session, Terms};
 use bitcode_transport::{Fabric, MemoryFabric, MemoryHub, Segment};
 use bitcode_wire::archive::{Archive, Image, ImageKind};
@@ -231,12 +231,12 @@ impl Origin {
         payload: &[u8],
         options: &CallOptions,
     ) -> Result<Call<MemoryFabric>, ClientError> {
-        self.session.call(code, owned(payload), options)
+        self.session.call(code, &[owned(payload)], options)
     }
 }
 
-pub(crate) fn owned(bytes: &[u8]) -> Payload {
-    Payload::from_iter([Segment::shared(Arc::new(bytes.to_vec()))])
+pub(crate) fn owned(bytes: &[u8]) -> Segment<'static> {
+    Segment::shared(Arc::new(bytes.to_vec()))
 }
 
 /// The bytes that a call returned.
