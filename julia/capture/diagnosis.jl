@@ -2,7 +2,7 @@
 
 # Where Julia's own code and ours lives: locations there are the way to a cause, not the place to mend.
 is_own_code(frame::Frame) = !is_base_file(frame.file) && !startswith(frame.file, PACKAGE_DIRECTORY)
-const PACKAGE_DIRECTORY = dirname(dirname(@__DIR__))
+const PACKAGE_DIRECTORY = dirname(@__DIR__)
 is_base_file(file::AbstractString) = occursin("/stdlib/v", file) || file == "boot.jl" ||
     (!isabspath(file) && !startswith(file, "REPL[") && file != "none" && isfile(joinpath(base_directory(), file)))
 base_directory() = joinpath(Sys.BINDIR, Base.DATAROOTDIR, "julia", "base")

@@ -54,6 +54,8 @@ Reason(offence::Offence) = Reason(offence.kind, offence.message, offence.advice,
 
 # `frames`, outermost first.
 function Reason(offence::Offence, frames::Vector{Frame})
+    # The way begins behind the entry.
+    frames = frames[something(findfirst(frame -> !startswith(frame.file, PACKAGE_DIRECTORY), frames), 1):end]
     own = findlast(is_own_code, frames)
     at = own === nothing ? (isempty(frames) ? Frame("", "", 0) : frames[1]) : frames[own]
     return Reason(offence.kind, offence.message, offence.advice, at.name, at.file, at.line, frames[something(own, 1):end])

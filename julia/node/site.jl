@@ -117,11 +117,9 @@ end
 
 # A call that has no method fails here as it would locally.
 function check_method(@nospecialize(f), @nospecialize(arguments), @nospecialize(keywords))
-    if isempty(keywords)
-        Base.invokelatest(applicable, f, arguments...) || throw(MethodError(f, arguments))
-    else
-        sorted = Base.invokelatest(Core.kwfunc, f)
-        Base.invokelatest(applicable, sorted, keywords, f, arguments...) || throw(MethodError(sorted, (keywords, f, arguments...)))
-    end
+    Base.invokelatest(applicable, f, arguments...) || throw(MethodError(f, arguments))
+    isempty(keywords) && return nothing
+    Base.invokelatest(hasmethod, f, Tuple{map(Core.Typeof, arguments)...}, keys(keywords)) ||
+        throw(MethodError(Base.invokelatest(Core.kwfunc, f), (keywords, f, arguments...)))
     return nothing
 end
