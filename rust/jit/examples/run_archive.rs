@@ -88,7 +88,7 @@ fn payload(text: &str) -> Result<Vec<u8>, Box<dyn Error>> {
         .chars()
         .map(|c| c.to_digit(16).ok_or("the payload is not hexadecimal"))
         .collect::<Result<_, _>>()?;
-    if digits.len() % 2 != 0 {
+    if !digits.len().is_multiple_of(2) {
         return Err("the payload has half a byte too much".into());
     }
     Ok(digits

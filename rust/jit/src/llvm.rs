@@ -10,7 +10,9 @@ mod walk;
 
 pub(crate) use context::{Buffer, Context, Module};
 pub(crate) use machine::{Machine, initialise};
-pub(crate) use walk::{functions, globals, instructions, name_of, operands, uses};
+pub(crate) use walk::{
+    functions, globals, instructions, kind, name_of, opcode, operands, type_of, uses,
+};
 
 use inkwell::llvm_sys::core::LLVMDisposeMessage;
 use inkwell::llvm_sys::error::{LLVMDisposeErrorMessage, LLVMErrorRef, LLVMGetErrorMessage};

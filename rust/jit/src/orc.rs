@@ -277,16 +277,18 @@ extern "C" fn offer(
 ) -> LLVMErrorRef {
     // SAFETY: the resolver of the linker that made the generator.
     let resolver = unsafe { *resolver.cast::<Resolver>() };
-    // SAFETY: so many elements.
     let wanted = if count == 0 {
         &[]
     } else {
+        // SAFETY: so many elements.
         unsafe { std::slice::from_raw_parts(wanted, count) }
     };
     let mut pairs = Vec::new();
     for element in wanted {
         // SAFETY: a live entry of the string pool.
-        let name = unsafe { CStr::from_ptr(LLVMOrcSymbolStringPoolEntryStr(element.Name)) };
+        let name = unsafe { LLVMOrcSymbolStringPoolEntryStr(element.Name) };
+        // SAFETY: a C string of the pool's.
+        let name = unsafe { CStr::from_ptr(name) };
         if let Some(address) = name.to_str().ok().and_then(resolver) {
             // SAFETY: the definition below takes a reference of its own.
             unsafe { LLVMOrcRetainSymbolStringPoolEntry(element.Name) };

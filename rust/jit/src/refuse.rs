@@ -5,18 +5,20 @@
 //! that it offers.
 
 use crate::error::{JitError, Refusal};
-use crate::llvm::{Module, functions, globals, instructions, name_of, operands, uses};
+use crate::llvm::{
+    Module, functions, globals, instructions, kind, name_of, opcode, operands, uses,
+};
 use bitcode_wire::manifest::{Manifest, object_index};
 use inkwell::llvm_sys::LLVMOpcode;
 use inkwell::llvm_sys::core::{
     LLVMConstIntGetZExtValue, LLVMCountParamTypes, LLVMDeleteFunction, LLVMDeleteGlobal,
-    LLVMGetConstOpcode, LLVMGetDataLayoutStr, LLVMGetFirstGlobalAlias, LLVMGetFirstGlobalIFunc,
-    LLVMGetFunctionCallConv, LLVMGetGC, LLVMGetInitializer, LLVMGetInstructionOpcode,
-    LLVMGetIntTypeWidth, LLVMGetIntrinsicID, LLVMGetModuleInlineAsm, LLVMGetNamedFunction,
-    LLVMGetParamTypes, LLVMGetReturnType, LLVMGetSection, LLVMGetTypeKind, LLVMGlobalGetValueType,
-    LLVMHasPersonalityFn, LLVMHasPrefixData, LLVMHasPrologueData, LLVMIsAConstant,
-    LLVMIsAConstantExpr, LLVMIsAConstantInt, LLVMIsAFunction, LLVMIsAGlobalVariable,
-    LLVMIsAInlineAsm, LLVMIsDeclaration, LLVMIsFunctionVarArg, LLVMIsThreadLocal,
+    LLVMGetConstOpcode, LLVMGetFirstGlobalAlias, LLVMGetFirstGlobalIFunc, LLVMGetFunctionCallConv,
+    LLVMGetGC, LLVMGetInitializer, LLVMGetIntTypeWidth, LLVMGetIntrinsicID, LLVMGetModuleInlineAsm,
+    LLVMGetNamedFunction, LLVMGetParamTypes, LLVMGetReturnType, LLVMGetSection,
+    LLVMGlobalGetValueType, LLVMHasPersonalityFn, LLVMHasPrefixData, LLVMHasPrologueData,
+    LLVMIsAConstant, LLVMIsAConstantExpr, LLVMIsAConstantInt, LLVMIsAFunction,
+    LLVMIsAGlobalVariable, LLVMIsAInlineAsm, LLVMIsDeclaration, LLVMIsFunctionVarArg,
+    LLVMIsThreadLocal,
 };
 use inkwell::llvm_sys::prelude::{LLVMTypeRef, LLVMValueRef};
 use inkwell::llvm_sys::target::{
@@ -81,8 +83,7 @@ fn refused(refusal: Refusal) -> JitError {
 
 /// Little endian, 64-bit pointers: origins of other kinds have other layouts.
 fn data_layout(module: &Module<'_>) -> Result<(), JitError> {
-    // SAFETY: a live module; the text is the module's.
-    let text = unsafe { CStr::from_ptr(LLVMGetDataLayoutStr(module.raw())) }.to_owned();
+    let text = module.data_layout();
     // SAFETY: a layout that LLVM has parsed once already.
     let layout = unsafe { LLVMCreateTargetData(text.as_ptr()) };
     // SAFETY: a live layout.
@@ -164,8 +165,8 @@ fn entry(module: &Module<'_>, name: &str) -> Result<(), JitError> {
 
 fn is_integer(ty: LLVMTypeRef, width: u32) -> bool {
     use inkwell::llvm_sys::LLVMTypeKind::LLVMIntegerTypeKind;
-    // SAFETY: a live type; only integers have a width.
-    unsafe { LLVMGetTypeKind(ty) == LLVMIntegerTypeKind && LLVMGetIntTypeWidth(ty) == width }
+    // SAFETY: an integer type.
+    kind(ty) == LLVMIntegerTypeKind && unsafe { LLVMGetIntTypeWidth(ty) } == width
 }
 
 fn variable(global: LLVMValueRef, walk: &mut Walk) -> Result<(), JitError> {
@@ -233,8 +234,7 @@ fn body(function: LLVMValueRef, walk: &mut Walk) -> Result<usize, JitError> {
     let all = instructions(function);
     let place = || format!("the function {}", name_of(function));
     for &instruction in &all {
-        // SAFETY: a live instruction.
-        let opcode = unsafe { LLVMGetInstructionOpcode(instruction) };
+        let opcode = opcode(instruction);
         for operand in operands(instruction) {
             if operand.is_null() {
                 continue;

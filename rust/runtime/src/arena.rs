@@ -25,6 +25,7 @@ pub(crate) struct Bump {
     pub(crate) limit: Cell<*mut u8>,
 }
 
+#[derive(Clone, Copy)]
 #[repr(C)]
 struct Chunk {
     next: *mut Chunk,
@@ -32,6 +33,7 @@ struct Chunk {
 }
 
 /// In front of a large object or buffer; ends where a tag would be.
+#[derive(Clone, Copy)]
 #[repr(C)]
 struct Block {
     prev: *mut Block,
@@ -213,7 +215,9 @@ impl Arena {
     pub(crate) unsafe fn block_bytes(&self, data: *mut u8) -> Result<usize, ForeignPointer> {
         let block = data.wrapping_sub(BLOCK).cast::<Block>();
         // SAFETY: the caller says that it may be read.
-        let (seal, total) = unsafe { ((*block).seal, (*block).bytes) };
+        let Block {
+            seal, bytes: total, ..
+        } = unsafe { block.read() };
         if seal == SEAL ^ block as usize {
             Ok(total - BLOCK - CACHE_ALIGN)
         } else {
@@ -230,7 +234,7 @@ impl Arena {
         let bytes = unsafe { self.block_bytes(data) }?;
         let block = data.wrapping_sub(BLOCK).cast::<Block>();
         // SAFETY: the seal says that it is a block of ours.
-        let (prev, next) = unsafe { ((*block).prev, (*block).next) };
+        let Block { prev, next, .. } = unsafe { block.read() };
         if prev.is_null() {
             self.blocks.set(next);
         } else {
@@ -252,7 +256,7 @@ impl Arena {
         while !self.blocks.get().is_null() {
             let block = self.blocks.get();
             // SAFETY: a live block of this arena.
-            let (next, bytes) = unsafe { ((*block).next, (*block).bytes) };
+            let Block { next, bytes, .. } = unsafe { block.read() };
             self.blocks.set(next);
             self.give_back(block.cast(), bytes);
         }
@@ -267,7 +271,7 @@ impl Arena {
         unsafe { (*newest).next = ptr::null_mut() };
         while !at.is_null() {
             // SAFETY: as above.
-            let (next, bytes) = unsafe { ((*at).next, (*at).bytes) };
+            let Chunk { next, bytes } = unsafe { at.read() };
             self.give_back(at.cast(), bytes);
             at = next;
         }
@@ -283,7 +287,7 @@ impl Arena {
         while !self.chunks.get().is_null() {
             let chunk = self.chunks.get();
             // SAFETY: a live chunk of this arena.
-            let (next, bytes) = unsafe { ((*chunk).next, (*chunk).bytes) };
+            let Chunk { next, bytes } = unsafe { chunk.read() };
             self.chunks.set(next);
             self.give_back(chunk.cast(), bytes);
         }
@@ -299,6 +303,10 @@ impl Arena {
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::multiple_unsafe_ops_per_block,
+    reason = "a test's objects live in one arena"
+)]
 mod tests {
     use super::*;
 

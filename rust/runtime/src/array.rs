@@ -149,7 +149,7 @@ impl Header {
     fn end_with_nul(self) {
         if self.has_room_for_nul() {
             // SAFETY: there is a byte behind the last element.
-            unsafe { self.data().add(self.nrows()).write(0) };
+            unsafe { self.data().wrapping_add(self.nrows()).write(0) };
         }
     }
 
@@ -166,7 +166,15 @@ impl Header {
             return 1;
         }
         // SAFETY: `ndims` words of dimensions follow one another from `nrows` on.
-        unsafe { (&raw const (*self.0).nrows).add(index).read() }
+        unsafe { self.dims().wrapping_add(index).read() }
+    }
+
+    /// The dimensions.
+    fn dims(self) -> *const usize {
+        self.0
+            .cast::<u8>()
+            .wrapping_add(std::mem::offset_of!(Array, nrows))
+            .cast()
     }
 
     /// Number of elements.
@@ -212,4 +220,8 @@ impl Header {
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::multiple_unsafe_ops_per_block,
+    reason = "a test's objects live in one arena"
+)]
 mod tests;

@@ -429,6 +429,10 @@ fn object_address(memory: &[u128]) -> *mut Value {
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::multiple_unsafe_ops_per_block,
+    reason = "a test's objects live in one arena"
+)]
 mod tests {
     use super::*;
     use crate::layout::{string_bytes, type_of};
@@ -457,10 +461,8 @@ mod tests {
         for value in [-512_i64, -1, 0, 7, 511] {
             let boxed = builtins.small(id::INT64, value).unwrap();
             // SAFETY: a box of an Int64.
-            assert_eq!(
-                unsafe { (boxed.cast::<i64>().read(), type_of(boxed)) },
-                (value, builtins.ty(id::INT64))
-            );
+            let found = unsafe { (boxed.cast::<i64>().read(), type_of(boxed)) };
+            assert_eq!(found, (value, builtins.ty(id::INT64)));
         }
         assert!(builtins.small(id::INT64, 512).is_none());
         assert!(builtins.small(id::INT64, i64::MIN).is_none());

@@ -352,4 +352,8 @@ pub(crate) unsafe extern "C" fn bc_throw(call: i64, exception: *mut Value) {
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::multiple_unsafe_ops_per_block,
+    reason = "a test's objects live in one arena"
+)]
 mod tests;

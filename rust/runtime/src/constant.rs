@@ -597,7 +597,7 @@ unsafe fn copy(at: *mut Value, offset: usize, bytes: &[u8]) {
 /// - `object` is a constant.
 pub(crate) unsafe fn forget_call_references(object: *mut Value) {
     // SAFETY: the caller's promise.
-    let cell = unsafe { TypeCell::of(crate::layout::type_of(object)) };
+    let cell = unsafe { TypeCell::of_value(object) };
     let record = cell.record();
     let forget = |slot: *mut *mut Value| {
         // SAFETY: a reference slot of the object.
@@ -610,12 +610,7 @@ pub(crate) unsafe fn forget_call_references(object: *mut Value) {
     };
     if record.flags & flag::ARRAY != 0 && record.element_flags & element::REFERENCES != 0 {
         // SAFETY: an array of references.
-        let (data, length) = unsafe {
-            (
-                (*object.cast::<Array>()).data,
-                (*object.cast::<Array>()).length,
-            )
-        };
+        let Array { data, length, .. } = unsafe { object.cast::<Array>().read() };
         (0..length).for_each(|i| forget(data.cast::<*mut Value>().wrapping_add(i)));
     }
     for &pointer in &record.pointers {
@@ -624,4 +619,8 @@ pub(crate) unsafe fn forget_call_references(object: *mut Value) {
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::multiple_unsafe_ops_per_block,
+    reason = "a test's objects live in one arena"
+)]
 mod tests;

@@ -51,7 +51,7 @@ unsafe fn remember(object: *mut Value, function: *mut Value, args: *const *mut V
         // SAFETY: as above.
         unsafe {
             entry
-                .add(1)
+                .wrapping_add(1)
                 .cast::<*mut Value>()
                 .copy_from_nonoverlapping(args, count)
         };
@@ -184,8 +184,8 @@ fn singleton(ty: *const DataType) -> *mut Value {
 /// # Safety
 /// - called from shipped code; `ty` is null or a type, `message` null or a string.
 pub(crate) unsafe extern "C" fn bc_throw_static(ty: *const DataType, message: *mut Value) -> ! {
-    // SAFETY: the caller's promise.
     let message = if message.is_null() {
+        // SAFETY: the caller's promise.
         unsafe { string::from_bytes(UNKNOWN) }
     } else {
         message

@@ -28,7 +28,9 @@ pub(crate) unsafe fn egal(a: *const Value, b: *const Value) -> bool {
         return true;
     }
     // SAFETY: the caller's promise.
-    let (ta, tb) = unsafe { (type_of(a), type_of(b)) };
+    let ta = unsafe { type_of(a) };
+    // SAFETY: the caller's promise.
+    let tb = unsafe { type_of(b) };
     if !ptr::eq(ta, tb) {
         return false;
     }
@@ -51,13 +53,25 @@ pub(crate) unsafe fn egal(a: *const Value, b: *const Value) -> bool {
 
 unsafe fn egal_svec(a: *const Value, b: *const Value) -> bool {
     // SAFETY: a simple vector starts with its length.
-    let (n, m) = unsafe { (a.cast::<usize>().read(), b.cast::<usize>().read()) };
+    let n = unsafe { a.cast::<usize>().read() };
+    // SAFETY: as above.
+    let m = unsafe { b.cast::<usize>().read() };
     n == m
         && (0..n).all(|i| {
             let at = SVEC_DATA + 8 * i;
             // SAFETY: inside both.
-            unsafe { egal_references(reference_at(a, at), reference_at(b, at)) }
+            unsafe { egal_slots(a.cast(), b.cast(), at) }
         })
+}
+
+/// Compares what the slots at byte `at` of two objects refer to.
+unsafe fn egal_slots(a: *const u8, b: *const u8, at: usize) -> bool {
+    // SAFETY: a reference slot of both, says the caller.
+    let x = unsafe { reference_at(a.cast(), at) };
+    // SAFETY: as above.
+    let y = unsafe { reference_at(b.cast(), at) };
+    // SAFETY: null or objects.
+    unsafe { egal_references(x, y) }
 }
 
 unsafe fn egal_references(a: *const Value, b: *const Value) -> bool {
@@ -86,9 +100,7 @@ unsafe fn egal_bits(cell: &TypeCell, a: *const u8, b: *const u8) -> bool {
         let size = field.size as usize;
         match (field.kind, &field.ty) {
             // SAFETY: a reference field of both.
-            (FieldKind::Reference, _) => unsafe {
-                egal_references(a.cast::<*mut Value>().read(), b.cast::<*mut Value>().read())
-            },
+            (FieldKind::Reference, _) => unsafe { egal_slots(a, b, 0) },
             // SAFETY: a field of that type in both.
             (FieldKind::Inline, Some(ty)) => unsafe { egal_bits(ty, a, b) },
             // SAFETY: a field of that size in both.
@@ -105,12 +117,8 @@ unsafe fn egal_between(pointers: &[u32], size: usize, a: *const u8, b: *const u8
         if !unsafe { bytes_equal(a.wrapping_add(at), b.wrapping_add(at), pointer - at) } {
             return false;
         }
-        let (x, y) = (
-            a.wrapping_add(pointer).cast::<*mut Value>(),
-            b.wrapping_add(pointer).cast::<*mut Value>(),
-        );
         // SAFETY: a reference slot of both.
-        if !unsafe { egal_references(x.read(), y.read()) } {
+        if !unsafe { egal_slots(a, b, pointer) } {
             return false;
         }
         at = pointer + size_of::<*mut Value>();
@@ -121,12 +129,9 @@ unsafe fn egal_between(pointers: &[u32], size: usize, a: *const u8, b: *const u8
 
 unsafe fn bytes_equal(a: *const u8, b: *const u8, size: usize) -> bool {
     // SAFETY: the caller's promise.
-    let (a, b) = unsafe {
-        (
-            std::slice::from_raw_parts(a, size),
-            std::slice::from_raw_parts(b, size),
-        )
-    };
+    let a = unsafe { std::slice::from_raw_parts(a, size) };
+    // SAFETY: as above.
+    let b = unsafe { std::slice::from_raw_parts(b, size) };
     a == b
 }
 
@@ -136,7 +141,9 @@ unsafe fn bytes_equal(a: *const u8, b: *const u8, size: usize) -> bool {
 /// - `value` is an object.
 pub(crate) unsafe extern "C" fn jl_object_id(value: *const Value) -> u64 {
     // SAFETY: the caller's promise.
-    unsafe { jl_object_id_(type_of(value), value) }
+    let ty = unsafe { type_of(value) };
+    // SAFETY: a value of its type.
+    unsafe { jl_object_id_(ty, value) }
 }
 
 /// `objectid` of a value whose type the caller knows, boxed or not.
@@ -174,12 +181,20 @@ unsafe fn svec_id(value: *const Value) -> u64 {
 }
 
 unsafe fn reference_id(value: *const Value) -> u64 {
-    // SAFETY: not null, so an object.
     if value.is_null() {
         0
     } else {
+        // SAFETY: not null, so an object.
         unsafe { jl_object_id(value) }
     }
+}
+
+/// The id of what a slot refers to.
+unsafe fn slot_id(slot: *const u8) -> u64 {
+    // SAFETY: a reference slot, says the caller.
+    let value = unsafe { reference_at(slot.cast(), 0) };
+    // SAFETY: null or an object.
+    unsafe { reference_id(value) }
 }
 
 unsafe fn immutable_id(cell: &TypeCell, value: *const u8, hash: u64) -> u64 {
@@ -208,7 +223,7 @@ unsafe fn immutable_id(cell: &TypeCell, value: *const u8, hash: u64) -> u64 {
         let at = value.wrapping_add(field.offset as usize);
         let id = match (field.kind, &field.ty) {
             // SAFETY: a reference field.
-            (FieldKind::Reference, _) => unsafe { reference_id(at.cast::<*mut Value>().read()) },
+            (FieldKind::Reference, _) => unsafe { slot_id(at) },
             // SAFETY: a field of that type.
             (FieldKind::Inline, Some(ty)) => unsafe { immutable_id(ty, at, 0) },
             // SAFETY: a field of that size.
@@ -225,6 +240,10 @@ pub(crate) unsafe fn is(a: *const Value, b: *const Value) -> *mut Value {
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::multiple_unsafe_ops_per_block,
+    reason = "a test's objects live in one arena"
+)]
 mod tests {
     use super::*;
     use crate::boxes::{jl_box_float64, jl_box_int64};

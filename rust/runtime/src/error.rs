@@ -5,6 +5,7 @@
 use crate::boxes;
 use crate::builtin::{Builtins, id};
 use crate::exception::throw;
+use crate::function::{Args, jl_f_tuple};
 use crate::layout::{DataType, Value};
 use crate::memory::{object, struct_of};
 use crate::string;
@@ -141,6 +142,17 @@ pub(crate) unsafe fn type_error(
     unsafe { throw(exception) }
 }
 
+/// `TypeError` of a function of ours.
+///
+/// # Safety
+/// - see the top of this file.
+pub(crate) unsafe fn wrong_type(function: &str, expected: *mut Value, got: *mut Value) -> ! {
+    // SAFETY: the caller's promise.
+    let function = unsafe { string::symbol_of_call(function.as_bytes()) };
+    // SAFETY: the caller's promise.
+    unsafe { type_error(function, "", expected, got) }
+}
+
 /// The symbol for a name that our own code or emitted code gives.
 unsafe fn function_name(name: *const c_char) -> *mut Value {
     // SAFETY: a C string, says the caller.
@@ -239,6 +251,13 @@ pub(crate) unsafe extern "C" fn jl_bounds_error_unboxed_int(
     unsafe { jl_bounds_error_int(value, index) }
 }
 
+unsafe fn tuple(values: *const *mut Value, count: usize) -> *mut Value {
+    // SAFETY: so many references, says the caller.
+    let args = unsafe { Args::new(values) };
+    // SAFETY: called from shipped code, says the caller.
+    unsafe { jl_f_tuple(std::ptr::null_mut(), args, count as u32) }
+}
+
 /// `BoundsError((v...,), i)`.
 ///
 /// # Safety
@@ -249,7 +268,7 @@ pub(crate) unsafe extern "C" fn jl_bounds_error_tuple_int(
     index: i64,
 ) -> ! {
     // SAFETY: the caller's promise.
-    let tuple = unsafe { crate::function::jl_f_tuple(std::ptr::null_mut(), values, count as u32) };
+    let tuple = unsafe { tuple(values, count) };
     // SAFETY: the caller's promise.
     unsafe { jl_bounds_error_int(tuple, index) }
 }
@@ -264,7 +283,7 @@ pub(crate) unsafe extern "C" fn jl_bounds_error_v(
     count: usize,
 ) -> ! {
     // SAFETY: the caller's promise.
-    let tuple = unsafe { crate::function::jl_f_tuple(std::ptr::null_mut(), indices, count as u32) };
+    let tuple = unsafe { tuple(indices, count) };
     // SAFETY: the caller's promise.
     unsafe { jl_bounds_error(array, tuple) }
 }

@@ -65,12 +65,13 @@ pub(crate) fn install_handlers() {
 }
 
 extern "C" fn on_fault(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
-    if let Some(state) = ThreadState::if_attached() {
-        if !state.landing.get().is_null() {
-            // SAFETY: `info` is the kernel's.
-            let address = unsafe { (*info).si_addr() } as usize;
-            end_call(state, signal, address);
-        }
+    let running = ThreadState::if_attached().filter(|state| !state.landing.get().is_null());
+    if let Some(state) = running {
+        // SAFETY: `info` is the kernel's.
+        let info = unsafe { &*info };
+        // SAFETY: these signals carry an address.
+        let address = unsafe { info.si_addr() } as usize;
+        end_call(state, signal, address);
     }
     pass_on(signal, info, context);
 }

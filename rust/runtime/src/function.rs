@@ -7,23 +7,38 @@ use crate::array::{Header, jl_arrayref, jl_arrayset};
 use crate::boxes::{jl_box_int64, jl_new_bits};
 use crate::builtin::{Builtins, id};
 use crate::egal;
-use crate::error::{argument_error, error, jl_bounds_error_int, jl_bounds_error_v, type_error};
+use crate::error::{argument_error, error, jl_bounds_error_int, jl_bounds_error_v, wrong_type};
 use crate::exception::{jl_throw, throw, throw_instance};
 use crate::layout::{
     DataType, SVEC_DATA, Value, set_reference_at, string_bytes, symbol_bytes, type_of,
 };
 use crate::memory::{check_stack, object, struct_of};
-use crate::string::symbol_of_call;
 use crate::thread::ThreadState;
 use crate::types::{self, FieldKind, TypeCell, TypeDescription, flag};
 use std::ptr;
 
-type Args = *const *mut Value;
+/// The arguments of a built-in function: so many references, one after the other.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+pub(crate) struct Args(*const *mut Value);
 
-/// The `i`-th argument.
-unsafe fn arg(args: Args, i: usize) -> *mut Value {
-    // SAFETY: the caller counted.
-    unsafe { args.add(i).read() }
+impl Args {
+    /// # Safety
+    /// - `first` points to as many references as the function that gets them will read.
+    pub(crate) unsafe fn new(first: *const *mut Value) -> Self {
+        Self(first)
+    }
+
+    /// Argument `i`, which the function has counted.
+    fn at(self, i: usize) -> *mut Value {
+        // SAFETY: whoever made this value promised that the argument is there.
+        unsafe { self.0.wrapping_add(i).read() }
+    }
+
+    /// Without the first `count`.
+    fn from(self, count: usize) -> Self {
+        Self(self.0.wrapping_add(count))
+    }
 }
 
 /// Refuses a wrong number of arguments, with Julia's words.
@@ -45,9 +60,7 @@ unsafe fn check_count(name: &str, count: u32, least: u32, most: u32) {
 /// The cell of an object's type.
 unsafe fn cell_of<'a>(value: *const Value) -> &'a TypeCell {
     // SAFETY: an object, says the caller.
-    let ty = unsafe { type_of(value) };
-    // SAFETY: the type of a live object.
-    unsafe { TypeCell::of(ty) }
+    unsafe { TypeCell::of_value(value) }
 }
 
 unsafe fn is_builtin(value: *const Value, number: u16) -> bool {
@@ -63,7 +76,7 @@ pub(crate) unsafe extern "C" fn jl_f_is(_f: *mut Value, args: Args, count: u32) 
     // SAFETY: as here.
     unsafe { check_count("===", count, 2, 2) };
     // SAFETY: two objects.
-    unsafe { egal::is(arg(args, 0), arg(args, 1)) }
+    unsafe { egal::is(args.at(0), args.at(1)) }
 }
 
 /// `typeof(x)`.
@@ -74,7 +87,7 @@ pub(crate) unsafe extern "C" fn jl_f_typeof(_f: *mut Value, args: Args, count: u
     // SAFETY: as here.
     unsafe { check_count("typeof", count, 1, 1) };
     // SAFETY: one object.
-    unsafe { type_of(arg(args, 0)) }.cast()
+    unsafe { type_of(args.at(0)) }.cast()
 }
 
 /// `sizeof(x)`.
@@ -84,8 +97,7 @@ pub(crate) unsafe extern "C" fn jl_f_typeof(_f: *mut Value, args: Args, count: u
 pub(crate) unsafe extern "C" fn jl_f_sizeof(_f: *mut Value, args: Args, count: u32) -> *mut Value {
     // SAFETY: as here.
     unsafe { check_count("sizeof", count, 1, 1) };
-    // SAFETY: one object.
-    let value = unsafe { arg(args, 0) };
+    let value = args.at(0);
     // SAFETY: an object.
     let cell = unsafe { cell_of(value) };
     let bytes = match cell.record().builtin {
@@ -116,7 +128,7 @@ pub(crate) unsafe extern "C" fn jl_f_throw(_f: *mut Value, args: Args, count: u3
     // SAFETY: as here.
     unsafe { check_count("throw", count, 1, 1) };
     // SAFETY: one object.
-    unsafe { jl_throw(arg(args, 0)) }
+    unsafe { jl_throw(args.at(0)) }
 }
 
 /// `ifelse(c, x, y)`.
@@ -126,8 +138,7 @@ pub(crate) unsafe extern "C" fn jl_f_throw(_f: *mut Value, args: Args, count: u3
 pub(crate) unsafe extern "C" fn jl_f_ifelse(_f: *mut Value, args: Args, count: u32) -> *mut Value {
     // SAFETY: as here.
     unsafe { check_count("ifelse", count, 3, 3) };
-    // SAFETY: three objects.
-    let (condition, yes, no) = unsafe { (arg(args, 0), arg(args, 1), arg(args, 2)) };
+    let (condition, yes, no) = (args.at(0), args.at(1), args.at(2));
     let builtins = Builtins::get();
     if condition == builtins.bool(true) {
         yes
@@ -136,7 +147,7 @@ pub(crate) unsafe extern "C" fn jl_f_ifelse(_f: *mut Value, args: Args, count: u
     } else {
         let expected = builtins.ty(id::BOOL).cast();
         // SAFETY: as here.
-        unsafe { type_error(symbol_of_call(b"ifelse"), "", expected, condition) }
+        unsafe { wrong_type("ifelse", expected, condition) }
     }
 }
 
@@ -166,6 +177,14 @@ pub(crate) unsafe extern "C" fn jl_isa(value: *const Value, ty: *const Value) ->
     }
 }
 
+/// Are both plain types?
+unsafe fn are_types(a: *const Value, b: *const Value) -> bool {
+    // SAFETY: an object, says the caller.
+    let first = unsafe { is_builtin(a, id::DATA_TYPE) };
+    // SAFETY: an object, says the caller.
+    first && unsafe { is_builtin(b, id::DATA_TYPE) }
+}
+
 /// `A <: B`.
 ///
 /// # Safety
@@ -175,12 +194,10 @@ pub(crate) unsafe extern "C" fn jl_subtype(a: *const Value, b: *const Value) -> 
         return 1;
     }
     // SAFETY: two objects.
-    if unsafe { is_builtin(a, id::DATA_TYPE) && is_builtin(b, id::DATA_TYPE) } {
+    if unsafe { are_types(a, b) } {
         // SAFETY: a type object.
-        return i32::from(types::is_subtype(
-            unsafe { TypeCell::of(a.cast()) },
-            b.cast(),
-        ));
+        let ty = unsafe { TypeCell::of(a.cast()) };
+        return i32::from(types::is_subtype(ty, b.cast()));
     }
     // SAFETY: as here.
     unsafe { error(NO_TYPE_ALGEBRA) }
@@ -192,7 +209,7 @@ pub(crate) unsafe extern "C" fn jl_subtype(a: *const Value, b: *const Value) -> 
 /// - called from shipped code, with two objects.
 pub(crate) unsafe extern "C" fn jl_types_equal(a: *const Value, b: *const Value) -> i32 {
     // SAFETY: two objects.
-    let both = unsafe { is_builtin(a, id::DATA_TYPE) && is_builtin(b, id::DATA_TYPE) };
+    let both = unsafe { are_types(a, b) };
     if both || ptr::eq(a, b) {
         return i32::from(ptr::eq(a, b));
     }
@@ -208,7 +225,7 @@ pub(crate) unsafe extern "C" fn jl_typeassert(value: *mut Value, ty: *mut Value)
     // SAFETY: as here.
     if unsafe { jl_isa(value, ty) } == 0 {
         // SAFETY: as here.
-        unsafe { type_error(symbol_of_call(b"typeassert"), "", ty, value) }
+        unsafe { wrong_type("typeassert", ty, value) }
     }
 }
 
@@ -220,7 +237,7 @@ pub(crate) unsafe extern "C" fn jl_f_isa(_f: *mut Value, args: Args, count: u32)
     // SAFETY: as here.
     unsafe { check_count("isa", count, 2, 2) };
     // SAFETY: two objects.
-    Builtins::get().bool(unsafe { jl_isa(arg(args, 0), arg(args, 1)) } != 0)
+    Builtins::get().bool(unsafe { jl_isa(args.at(0), args.at(1)) } != 0)
 }
 
 /// `A <: B`, boxed.
@@ -235,7 +252,7 @@ pub(crate) unsafe extern "C" fn jl_f_issubtype(
     // SAFETY: as here.
     unsafe { check_count("<:", count, 2, 2) };
     // SAFETY: two objects.
-    Builtins::get().bool(unsafe { jl_subtype(arg(args, 0), arg(args, 1)) } != 0)
+    Builtins::get().bool(unsafe { jl_subtype(args.at(0), args.at(1)) } != 0)
 }
 
 /// `x::T`, boxed.
@@ -250,9 +267,8 @@ pub(crate) unsafe extern "C" fn jl_f_typeassert(
     // SAFETY: as here.
     unsafe { check_count("typeassert", count, 2, 2) };
     // SAFETY: two objects.
-    unsafe { jl_typeassert(arg(args, 0), arg(args, 1)) };
-    // SAFETY: as above.
-    unsafe { arg(args, 0) }
+    unsafe { jl_typeassert(args.at(0), args.at(1)) };
+    args.at(0)
 }
 
 /// `Core.svec(x...)`.
@@ -270,7 +286,7 @@ pub(crate) unsafe extern "C" fn jl_f_svec(_f: *mut Value, args: Args, count: u32
         .wrapping_add(SVEC_DATA)
         .cast::<*mut Value>();
     // SAFETY: made with room for them.
-    unsafe { items.copy_from_nonoverlapping(args, count as usize) };
+    unsafe { items.copy_from_nonoverlapping(args.0, count as usize) };
     made
 }
 
@@ -304,15 +320,16 @@ pub(crate) unsafe extern "C" fn jl_f_tuple(_f: *mut Value, args: Args, count: u3
     // SAFETY: as here: naming the type locks and allocates.
     unsafe { check_stack(ThreadState::current()) };
     // SAFETY: `count` objects.
-    let shape = unsafe { tuple_type(std::slice::from_raw_parts(args, count as usize)) };
+    let values = unsafe { std::slice::from_raw_parts(args.0, count as usize) };
+    // SAFETY: as above.
+    let shape = unsafe { tuple_type(values) };
     // SAFETY: as here.
     let made = unsafe { object(shape.size, shape.ty) };
     // SAFETY: made with that size.
     unsafe { made.cast::<u8>().write_bytes(0, shape.size) };
     let mut at = 0;
     for i in 0..count as usize {
-        // SAFETY: the caller counted.
-        let value = unsafe { arg(args, i) };
+        let value = args.at(i);
         // SAFETY: an object.
         let place = unsafe { place(cell_of(value), at) };
         if place.inline {
@@ -428,7 +445,7 @@ pub(crate) unsafe extern "C" fn jl_get_nth_field_checked(
             unsafe { jl_bounds_error_int(value, index as i64 + 1) }
         }
         // SAFETY: inside the vector.
-        return unsafe { or_undefined(crate::layout::reference_at(value, SVEC_DATA + 8 * index)) };
+        return unsafe { reference(value, SVEC_DATA + 8 * index) };
     }
     let Some(links) = cell.links().filter(|links| !links.fields.is_empty()) else {
         // SAFETY: as here.
@@ -441,7 +458,7 @@ pub(crate) unsafe extern "C" fn jl_get_nth_field_checked(
     let at = value.cast::<u8>().wrapping_add(field.offset as usize);
     match (field.kind, &field.ty) {
         // SAFETY: a reference field.
-        (FieldKind::Reference, _) => unsafe { or_undefined(at.cast::<*mut Value>().read()) },
+        (FieldKind::Reference, _) => unsafe { reference(value, field.offset as usize) },
         // SAFETY: a field of that type.
         (FieldKind::Inline, Some(ty)) => unsafe { jl_new_bits(ty.data_type(), at) },
         // SAFETY: as here.
@@ -458,14 +475,14 @@ unsafe fn field_of_unknown(value: *mut Value, cell: &TypeCell, index: usize) -> 
             unsafe { jl_bounds_error_int(value, index as i64 + 1) }
         }
         // SAFETY: a tuple of `count` words.
-        return unsafe { jl_box_int64(value.cast::<i64>().add(index).read()) };
+        let item = unsafe { value.cast::<i64>().wrapping_add(index).read() };
+        // SAFETY: called from shipped code.
+        return unsafe { jl_box_int64(item) };
     }
     if record.size as usize == 8 * record.pointers.len() {
         match record.pointers.get(index) {
             // SAFETY: a reference slot.
-            Some(&at) => {
-                return unsafe { or_undefined(crate::layout::reference_at(value, at as usize)) };
-            }
+            Some(&at) => return unsafe { reference(value, at as usize) },
             // SAFETY: called from shipped code.
             None => unsafe { jl_bounds_error_int(value, index as i64 + 1) },
         }
@@ -474,7 +491,10 @@ unsafe fn field_of_unknown(value: *mut Value, cell: &TypeCell, index: usize) -> 
     unsafe { error("the node does not know the fields of this type") }
 }
 
-unsafe fn or_undefined(value: *mut Value) -> *mut Value {
+/// What the slot at byte `at` refers to; `UndefRefError` if nothing.
+unsafe fn reference(object: *mut Value, at: usize) -> *mut Value {
+    // SAFETY: a reference slot, says the caller.
+    let value = unsafe { crate::layout::reference_at(object, at) };
     if value.is_null() {
         // SAFETY: called from shipped code.
         unsafe { throw_instance(id::UNDEF_REF_ERROR) }
@@ -493,8 +513,7 @@ pub(crate) unsafe extern "C" fn jl_f_getfield(
 ) -> *mut Value {
     // SAFETY: as here.
     unsafe { check_count("getfield", count, 2, 3) };
-    // SAFETY: at least two objects.
-    let (value, field) = unsafe { (arg(args, 0), arg(args, 1)) };
+    let (value, field) = (args.at(0), args.at(1));
     // SAFETY: an object.
     if unsafe { is_builtin(field, id::INT64) } {
         // SAFETY: a box of an Int64.
@@ -521,13 +540,12 @@ pub(crate) unsafe extern "C" fn jl_f_getfield(
 pub(crate) unsafe extern "C" fn jl_f_nfields(_f: *mut Value, args: Args, count: u32) -> *mut Value {
     // SAFETY: as here.
     unsafe { check_count("nfields", count, 1, 1) };
-    // SAFETY: one object.
-    let value = unsafe { arg(args, 0) };
+    let value = args.at(0);
     // SAFETY: an object.
     let cell = unsafe { cell_of(value) };
     let known = cell.links().map_or(0, |links| links.fields.len());
-    // SAFETY: a simple vector starts with its length.
     let count = if cell.record().builtin == id::SIMPLE_VECTOR {
+        // SAFETY: a simple vector starts with its length.
         unsafe { value.cast::<usize>().read() }
     } else {
         known
@@ -542,27 +560,26 @@ unsafe fn linear_index(array: *mut Value, args: Args, count: usize) -> usize {
     let header = unsafe { Header::new(array.cast()) };
     let (mut index, mut stride) = (0_usize, 1_usize);
     for i in 0..count {
-        // SAFETY: the caller counted.
-        let at = unsafe { arg(args, i) };
+        let at = args.at(i);
         // SAFETY: an object.
         if !unsafe { is_builtin(at, id::INT64) } {
             let expected = Builtins::get().ty(id::INT64).cast();
             // SAFETY: called from shipped code.
-            unsafe { type_error(symbol_of_call(b"arrayref"), "", expected, at) }
+            unsafe { wrong_type("arrayref", expected, at) }
         }
         // SAFETY: a box of an Int64.
         let at = unsafe { at.cast::<usize>().read() }.wrapping_sub(1);
         let last = i + 1 == count;
         if !last && at >= header.dim(i) {
             // SAFETY: called from shipped code.
-            unsafe { jl_bounds_error_v(array, args, count) }
+            unsafe { jl_bounds_error_v(array, args.0, count) }
         }
         index = index.wrapping_add(at.wrapping_mul(stride));
         stride = stride.wrapping_mul(header.dim(i));
     }
     if index >= header.len() {
         // SAFETY: called from shipped code.
-        unsafe { jl_bounds_error_v(array, args, count) }
+        unsafe { jl_bounds_error_v(array, args.0, count) }
     }
     index
 }
@@ -578,12 +595,11 @@ pub(crate) unsafe extern "C" fn jl_f_arrayref(
 ) -> *mut Value {
     // SAFETY: as here.
     unsafe { check_count("arrayref", count, 3, u32::MAX) };
+    let array = args.at(1);
     // SAFETY: at least three objects, the second an array.
-    unsafe {
-        let array = arg(args, 1);
-        let index = linear_index(array, args.add(2), count as usize - 2);
-        jl_arrayref(array.cast(), index)
-    }
+    let index = unsafe { linear_index(array, args.from(2), count as usize - 2) };
+    // SAFETY: inside the array.
+    unsafe { jl_arrayref(array.cast(), index) }
 }
 
 /// `Core.arrayset(boundscheck, a, x, i...)`.
@@ -597,13 +613,12 @@ pub(crate) unsafe extern "C" fn jl_f_arrayset(
 ) -> *mut Value {
     // SAFETY: as here.
     unsafe { check_count("arrayset", count, 4, u32::MAX) };
+    let array = args.at(1);
     // SAFETY: at least four objects, the second an array.
-    unsafe {
-        let array = arg(args, 1);
-        let index = linear_index(array, args.add(3), count as usize - 3);
-        jl_arrayset(array.cast(), arg(args, 2), index);
-        array
-    }
+    let index = unsafe { linear_index(array, args.from(3), count as usize - 3) };
+    // SAFETY: inside the array.
+    unsafe { jl_arrayset(array.cast(), args.at(2), index) };
+    array
 }
 
 /// `Core.arraysize(a, i)`.
@@ -617,13 +632,10 @@ pub(crate) unsafe extern "C" fn jl_f_arraysize(
 ) -> *mut Value {
     // SAFETY: as here.
     unsafe { check_count("arraysize", count, 2, 2) };
-    // SAFETY: an array and a box.
-    let (header, dim) = unsafe {
-        (
-            Header::new(arg(args, 0).cast()),
-            arg(args, 1).cast::<i64>().read(),
-        )
-    };
+    // SAFETY: an array.
+    let header = unsafe { Header::new(args.at(0).cast()) };
+    // SAFETY: a box of an Int64.
+    let dim = unsafe { args.at(1).cast::<i64>().read() };
     if dim < 1 {
         // SAFETY: as here.
         unsafe { error("arraysize: dimension out of range") }
@@ -704,4 +716,8 @@ pub(crate) unsafe extern "C" fn jl_f_unsupported(
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::multiple_unsafe_ops_per_block,
+    reason = "a test's objects live in one arena"
+)]
 mod tests;

@@ -104,11 +104,10 @@ impl Encoder<'_> {
             return unsafe { self.call(value, deferred, depth) };
         }
         // What both sides know by its number. Not strings and numbers: their bytes are as short.
-        if !matches!(record.builtin, id::STRING | id::SYMBOL) {
-            if let Some(index) = self.constants.index_of(value) {
-                self.out.push(tag::OBJECT);
-                return self.u32(index);
-            }
+        let plain = matches!(record.builtin, id::STRING | id::SYMBOL);
+        if let (false, Some(index)) = (plain, self.constants.index_of(value)) {
+            self.out.push(tag::OBJECT);
+            return self.u32(index);
         }
         if depth > MAX_DEPTH || self.out.len() > MAX_BYTES {
             return self.opaque(&record.name);
@@ -188,7 +187,7 @@ impl Encoder<'_> {
         let arguments = deferred.wrapping_add(1).cast::<*mut Value>();
         for i in (0..count).rev() {
             // SAFETY: `count` arguments follow.
-            let argument = unsafe { arguments.add(i).read() };
+            let argument = unsafe { arguments.wrapping_add(i).read() };
             self.pending.push((argument, depth + 1));
         }
     }
@@ -221,7 +220,13 @@ impl Encoder<'_> {
             return self.opaque(&record.name);
         };
         // SAFETY: an array, says the caller.
-        let (flags, length, data) = unsafe { ((*array).flags, (*array).length, (*array).data) };
+        let Array {
+            flags,
+            length,
+            data,
+            elsize,
+            ..
+        } = unsafe { array.read() };
         if flags & ARRAY_HASPTR != 0 && length > 0 {
             // Structs with references inside: there is no way to write them yet.
             return self.opaque(&record.name);
@@ -233,16 +238,11 @@ impl Encoder<'_> {
         self.u32(ndims as u32);
         for i in 0..ndims {
             // SAFETY: the dimensions follow one another from `nrows` on.
-            let dim = unsafe { (&raw const (*array).nrows).add(i).read() };
-            self.u64(dim as u64);
+            let header = unsafe { crate::array::Header::new(array) };
+            self.u64(header.dim(i) as u64);
         }
         let references = flags & ARRAY_PTRARRAY != 0;
-        // SAFETY: an array, says the caller.
-        let element = if references {
-            8
-        } else {
-            usize::from(unsafe { (*array).elsize })
-        };
+        let element = if references { 8 } else { usize::from(elsize) };
         if length.saturating_mul(element)
             > MAX_ARRAY_BYTES.min(MAX_BYTES - self.out.len().min(MAX_BYTES))
         {
@@ -252,7 +252,7 @@ impl Encoder<'_> {
             self.out.push(1);
             for i in (0..length).rev() {
                 // SAFETY: inside the data.
-                let item = unsafe { data.cast::<*mut Value>().add(i).read() };
+                let item = unsafe { data.cast::<*mut Value>().wrapping_add(i).read() };
                 self.pending.push((item, depth + 1));
             }
             return;
@@ -351,4 +351,8 @@ impl Encoder<'_> {
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::multiple_unsafe_ops_per_block,
+    reason = "a test's objects live in one arena"
+)]
 mod tests;

@@ -41,7 +41,11 @@ pub(crate) unsafe extern "C" fn jl_alloc_string(length: usize) -> *mut Value {
     // SAFETY: made with room for it.
     unsafe { made.cast::<usize>().write(length) };
     // SAFETY: as above: the last byte.
-    unsafe { made.cast::<u8>().add(STRING_DATA + length).write(0) };
+    unsafe {
+        made.cast::<u8>()
+            .wrapping_add(STRING_DATA + length)
+            .write(0)
+    };
     made
 }
 
@@ -56,7 +60,7 @@ pub(crate) unsafe extern "C" fn jl_pchar_to_string(bytes: *const u8, length: usi
         // SAFETY: both have `length` bytes.
         unsafe {
             made.cast::<u8>()
-                .add(STRING_DATA)
+                .wrapping_add(STRING_DATA)
                 .copy_from_nonoverlapping(bytes, length)
         };
     }
@@ -172,5 +176,8 @@ fn hold(state: &ThreadState, name: &str) -> *mut Value {
 /// - both are strings.
 pub(crate) unsafe fn same_bytes(a: *const Value, b: *const Value) -> bool {
     // SAFETY: the caller's promise.
-    unsafe { string_bytes(a) == string_bytes(b) }
+    let a = unsafe { string_bytes(a) };
+    // SAFETY: the caller's promise.
+    let b = unsafe { string_bytes(b) };
+    a == b
 }

@@ -88,6 +88,10 @@ pub(crate) fn intern_as(name: &str, symbol_type: usize) -> SymbolRef {
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::multiple_unsafe_ops_per_block,
+    reason = "a test's objects live in one arena"
+)]
 mod tests {
     use super::*;
     use crate::layout::{symbol_bytes, type_of};

@@ -167,9 +167,10 @@ impl StackBounds {
 
     fn of_this_thread() -> Self {
         let mut attributes = std::mem::MaybeUninit::<libc::pthread_attr_t>::uninit();
+        // SAFETY: asks for the calling thread's handle.
+        let this = unsafe { libc::pthread_self() };
         // SAFETY: fills in the attributes of the calling thread.
-        let failed =
-            unsafe { libc::pthread_getattr_np(libc::pthread_self(), attributes.as_mut_ptr()) };
+        let failed = unsafe { libc::pthread_getattr_np(this, attributes.as_mut_ptr()) };
         if failed != 0 {
             return Self {
                 lowest: 0,
@@ -244,7 +245,7 @@ impl ExceptionStack {
         let top = self.top.get().min(self.room.get().saturating_sub(1));
         if self.room.get() > 0 {
             // SAFETY: inside the allocation.
-            unsafe { self.entries.get().add(top).write(exception) };
+            unsafe { self.entries.get().wrapping_add(top).write(exception) };
             self.top.set(top + 1);
         }
     }
@@ -262,7 +263,7 @@ impl ExceptionStack {
         match self.top.get() {
             0 => ptr::null_mut(),
             // SAFETY: inside the filled part of the allocation.
-            top => unsafe { self.entries.get().add(top - 1).read() },
+            top => unsafe { self.entries.get().wrapping_add(top - 1).read() },
         }
     }
 
@@ -280,6 +281,10 @@ impl Drop for ExceptionStack {
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::multiple_unsafe_ops_per_block,
+    reason = "a test's objects live in one arena"
+)]
 mod tests {
     use super::*;
 

@@ -5,7 +5,7 @@
 //! what the code compares and what the runtime made. Types live as long as something holds their [`TypeRef`].
 
 use crate::builtin::Builtins;
-use crate::layout::{DataType, TAG_BYTES, TAG_CONSTANT, TypeLayout, TypeName, Value};
+use crate::layout::{DataType, TAG_BYTES, TAG_CONSTANT, TypeLayout, TypeName, Value, type_of};
 use crate::symbol::{self, SymbolRef};
 use std::cell::UnsafeCell;
 use std::collections::HashMap;
@@ -232,14 +232,24 @@ impl TypeCell {
         unsafe { &*cell }
     }
 
+    /// The cell of an object's type.
+    ///
+    /// # Safety
+    /// - `value` points to a Julia object whose type lives for `'a`.
+    pub(crate) unsafe fn of_value<'a>(value: *const Value) -> &'a TypeCell {
+        // SAFETY: an object, says the caller.
+        let ty = unsafe { type_of(value) };
+        // SAFETY: the type of a live object.
+        unsafe { Self::of(ty) }
+    }
+
     /// Says what the type refers to. The first to say it is believed.
     pub fn link(&self, links: Links) {
         let parent = links.parent.as_ref().map(|parent| parent.data_type());
         let named = !links.fields.is_empty() || links.parent.is_some() || links.element.is_some();
-        if named && self.links.set(links).is_ok() {
-            if let Some(parent) = parent {
-                self.super_slot().store(parent, Ordering::Release);
-            }
+        let first = named && self.links.set(links).is_ok();
+        if let (true, Some(parent)) = (first, parent) {
+            self.super_slot().store(parent, Ordering::Release);
         }
     }
 
@@ -504,9 +514,13 @@ pub fn is_subtype(ty: &TypeCell, ancestor: *const DataType) -> bool {
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::multiple_unsafe_ops_per_block,
+    reason = "a test's objects live in one arena"
+)]
 mod tests {
     use super::*;
-    use crate::layout::{reference_at, symbol_bytes, type_of};
+    use crate::layout::{reference_at, symbol_bytes};
 
     fn description(name: &str) -> TypeDescription<'_> {
         TypeDescription {

@@ -8,7 +8,7 @@ use inkwell::llvm_sys::core::{
     LLVMContextCreate, LLVMContextDispose, LLVMContextSetDiagnosticHandler,
     LLVMContextSetDiscardValueNames, LLVMCreateMemoryBufferWithMemoryRange,
     LLVMCreateMemoryBufferWithMemoryRangeCopy, LLVMDisposeMemoryBuffer, LLVMDisposeModule,
-    LLVMGetBufferSize, LLVMGetDiagInfoDescription, LLVMGetDiagInfoSeverity,
+    LLVMGetBufferSize, LLVMGetDataLayoutStr, LLVMGetDiagInfoDescription, LLVMGetDiagInfoSeverity,
     LLVMPrintModuleToString,
 };
 use inkwell::llvm_sys::ir_reader::LLVMParseIRInContext;
@@ -17,7 +17,7 @@ use inkwell::llvm_sys::prelude::{
     LLVMBool, LLVMContextRef, LLVMDiagnosticInfoRef, LLVMMemoryBufferRef, LLVMModuleRef,
 };
 use std::cell::RefCell;
-use std::ffi::c_void;
+use std::ffi::{CStr, CString, c_void};
 use std::marker::PhantomData;
 use std::ptr;
 
@@ -123,7 +123,9 @@ extern "C" fn on_diagnostic(info: LLVMDiagnosticInfoRef, sink: *mut c_void) {
         return;
     }
     // SAFETY: as above; the text is ours.
-    let text = unsafe { take_message(LLVMGetDiagInfoDescription(info)) };
+    let text = unsafe { LLVMGetDiagInfoDescription(info) };
+    // SAFETY: ours, freed once.
+    let text = unsafe { take_message(text) };
     // SAFETY: the sink that `Context::new` registered.
     let sink = unsafe { &*sink.cast::<RefCell<Vec<String>>>() };
     sink.borrow_mut().push(text);
@@ -138,6 +140,14 @@ pub(crate) struct Module<'c> {
 impl Module<'_> {
     pub(crate) fn raw(&self) -> LLVMModuleRef {
         self.raw
+    }
+
+    /// How data is laid out, as LLVM writes it.
+    pub(crate) fn data_layout(&self) -> CString {
+        // SAFETY: a live module.
+        let text = unsafe { LLVMGetDataLayoutStr(self.raw) };
+        // SAFETY: a C string of the module's, copied here.
+        unsafe { CStr::from_ptr(text) }.to_owned()
     }
 
     /// LLVM's own check.
@@ -167,7 +177,9 @@ impl Module<'_> {
     /// The module in LLVM's text form.
     pub(crate) fn text(&self) -> String {
         // SAFETY: a live module; the text is ours.
-        unsafe { take_message(LLVMPrintModuleToString(self.raw)) }
+        let text = unsafe { LLVMPrintModuleToString(self.raw) };
+        // SAFETY: ours, freed once.
+        unsafe { take_message(text) }
     }
 }
 

@@ -41,19 +41,25 @@ pub(crate) fn initialise() -> Result<(), String> {
 /// The triple that this LLVM makes code for.
 pub(crate) fn host_triple() -> String {
     // SAFETY: the text is ours.
-    unsafe { take_message(LLVMGetDefaultTargetTriple()) }
+    let text = unsafe { LLVMGetDefaultTargetTriple() };
+    // SAFETY: ours, freed once.
+    unsafe { take_message(text) }
 }
 
 /// The name of the processor.
 pub(crate) fn host_cpu() -> String {
     // SAFETY: the text is ours.
-    unsafe { take_message(LLVMGetHostCPUName()) }
+    let text = unsafe { LLVMGetHostCPUName() };
+    // SAFETY: ours, freed once.
+    unsafe { take_message(text) }
 }
 
 /// What the processor can do, as LLVM writes it.
 pub(crate) fn host_features() -> String {
     // SAFETY: the text is ours.
-    unsafe { take_message(LLVMGetHostCPUFeatures()) }
+    let text = unsafe { LLVMGetHostCPUFeatures() };
+    // SAFETY: ours, freed once.
+    unsafe { take_message(text) }
 }
 
 /// A target machine.

@@ -2,11 +2,12 @@
 
 use inkwell::llvm_sys::core::{
     LLVMGetFirstBasicBlock, LLVMGetFirstFunction, LLVMGetFirstGlobal, LLVMGetFirstInstruction,
-    LLVMGetFirstUse, LLVMGetNextBasicBlock, LLVMGetNextFunction, LLVMGetNextGlobal,
-    LLVMGetNextInstruction, LLVMGetNextUse, LLVMGetNumOperands, LLVMGetOperand, LLVMGetUser,
-    LLVMGetValueName2,
+    LLVMGetFirstUse, LLVMGetInstructionOpcode, LLVMGetNextBasicBlock, LLVMGetNextFunction,
+    LLVMGetNextGlobal, LLVMGetNextInstruction, LLVMGetNextUse, LLVMGetNumOperands, LLVMGetOperand,
+    LLVMGetTypeKind, LLVMGetUser, LLVMGetValueName2, LLVMTypeOf,
 };
-use inkwell::llvm_sys::prelude::{LLVMBasicBlockRef, LLVMModuleRef, LLVMValueRef};
+use inkwell::llvm_sys::prelude::{LLVMBasicBlockRef, LLVMModuleRef, LLVMTypeRef, LLVMValueRef};
+use inkwell::llvm_sys::{LLVMOpcode, LLVMTypeKind};
 
 /// Follows a list from its first item.
 fn list<T>(first: *mut T, next: impl Fn(*mut T) -> *mut T) -> Vec<*mut T> {
@@ -77,6 +78,24 @@ pub(crate) fn uses(value: LLVMValueRef) -> Vec<LLVMValueRef> {
     all.into_iter()
         .map(|at| unsafe { LLVMGetUser(at) })
         .collect()
+}
+
+/// What an instruction does.
+pub(crate) fn opcode(instruction: LLVMValueRef) -> LLVMOpcode {
+    // SAFETY: a live instruction.
+    unsafe { LLVMGetInstructionOpcode(instruction) }
+}
+
+/// The type of a value.
+pub(crate) fn type_of(value: LLVMValueRef) -> LLVMTypeRef {
+    // SAFETY: a live value.
+    unsafe { LLVMTypeOf(value) }
+}
+
+/// The kind of a type.
+pub(crate) fn kind(ty: LLVMTypeRef) -> LLVMTypeKind {
+    // SAFETY: a live type.
+    unsafe { LLVMGetTypeKind(ty) }
 }
 
 /// The name of a function or global.

@@ -173,7 +173,9 @@ impl<'a> Builder<'a> {
     /// Room for a handler, in the frame of `function`.
     pub(super) fn handler(&self, function: LLVMValueRef) -> LLVMValueRef {
         // SAFETY: a live, defined function.
-        let first = unsafe { LLVMGetFirstInstruction(LLVMGetEntryBasicBlock(function)) };
+        let block = unsafe { LLVMGetEntryBasicBlock(function) };
+        // SAFETY: a live block.
+        let first = unsafe { LLVMGetFirstInstruction(block) };
         self.before(first);
         let memory = self.bytes_type(HANDLER_BYTES as u64);
         // SAFETY: the builder stands in the function's first block.

@@ -2,15 +2,15 @@
 
 use super::builder::{Builder, is_pointer};
 use crate::error::{JitError, Refusal};
-use crate::llvm::{instructions, name_of, operands};
+use crate::llvm::{instructions, name_of, opcode, operands, type_of};
 use inkwell::llvm_sys::LLVMOpcode;
 use inkwell::llvm_sys::core::LLVMInstructionEraseFromParent;
 use inkwell::llvm_sys::core::{
     LLVMAddCallSiteAttribute, LLVMBuildCall2, LLVMGetCallSiteAttributeCount,
     LLVMGetCallSiteAttributes, LLVMGetCalledFunctionType, LLVMGetCalledValue,
-    LLVMGetInstructionCallConv, LLVMGetInstructionOpcode, LLVMGetNumArgOperands,
-    LLVMGetNumOperandBundles, LLVMGetTailCallKind, LLVMIsAFunction, LLVMIsDeclaration,
-    LLVMReplaceAllUsesWith, LLVMSetInstructionCallConv, LLVMSetTailCallKind, LLVMTypeOf,
+    LLVMGetInstructionCallConv, LLVMGetNumArgOperands, LLVMGetNumOperandBundles,
+    LLVMGetTailCallKind, LLVMIsAFunction, LLVMIsDeclaration, LLVMReplaceAllUsesWith,
+    LLVMSetInstructionCallConv, LLVMSetTailCallKind,
 };
 use inkwell::llvm_sys::prelude::LLVMValueRef;
 use inkwell::llvm_sys::{LLVMAttributeFunctionIndex, LLVMAttributeReturnIndex};
@@ -22,11 +22,7 @@ pub(super) fn lower_function(
 ) -> Result<(), JitError> {
     let mut begun = Vec::new();
     for call in instructions(function) {
-        // SAFETY: a live instruction.
-        if !matches!(
-            unsafe { LLVMGetInstructionOpcode(call) },
-            LLVMOpcode::LLVMCall
-        ) {
+        if !matches!(opcode(call), LLVMOpcode::LLVMCall) {
             continue;
         }
         convention(function, call)?;
@@ -149,11 +145,7 @@ fn lower_call(
 }
 
 fn pointers(name: &str, values: &[LLVMValueRef]) -> Result<(), JitError> {
-    // SAFETY: live values.
-    if values
-        .iter()
-        .all(|value| is_pointer(unsafe { LLVMTypeOf(*value) }))
-    {
+    if values.iter().all(|value| is_pointer(type_of(*value))) {
         return Ok(());
     }
     Err(JitError::Refused(Refusal::Intrinsic {
@@ -183,7 +175,9 @@ fn without_bundles(builder: &Builder<'_>, call: LLVMValueRef) -> LLVMValueRef {
     }
     builder.before(call);
     // SAFETY: a live call, in this and the following lines.
-    let (ty, called) = unsafe { (LLVMGetCalledFunctionType(call), LLVMGetCalledValue(call)) };
+    let ty = unsafe { LLVMGetCalledFunctionType(call) };
+    // SAFETY: as above.
+    let called = unsafe { LLVMGetCalledValue(call) };
     let mut arguments = arguments(call);
     let count = arguments.len() as u32;
     // SAFETY: the call's own function and arguments.
@@ -198,9 +192,13 @@ fn without_bundles(builder: &Builder<'_>, call: LLVMValueRef) -> LLVMValueRef {
         )
     };
     // SAFETY: as above.
-    unsafe { LLVMSetInstructionCallConv(made, LLVMGetInstructionCallConv(call)) };
+    let convention = unsafe { LLVMGetInstructionCallConv(call) };
     // SAFETY: as above.
-    unsafe { LLVMSetTailCallKind(made, LLVMGetTailCallKind(call)) };
+    unsafe { LLVMSetInstructionCallConv(made, convention) };
+    // SAFETY: as above.
+    let tail = unsafe { LLVMGetTailCallKind(call) };
+    // SAFETY: as above.
+    unsafe { LLVMSetTailCallKind(made, tail) };
     for place in [LLVMAttributeFunctionIndex, LLVMAttributeReturnIndex]
         .into_iter()
         .chain(1..=count)

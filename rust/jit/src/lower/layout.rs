@@ -7,19 +7,20 @@
 
 use super::builder::Builder;
 use crate::error::JitError;
-use crate::llvm::{Module, functions, globals, instructions, name_of, operands, uses};
+use crate::llvm::{
+    Module, functions, globals, instructions, kind, name_of, opcode, operands, type_of, uses,
+};
 use inkwell::llvm_sys::core::{
     LLVMAddGlobal, LLVMBuildAdd, LLVMBuildAlloca, LLVMBuildExtractValue, LLVMBuildGEP2,
     LLVMBuildInsertValue, LLVMBuildLoad2, LLVMBuildMul, LLVMBuildSExt, LLVMBuildStore,
     LLVMBuildTrunc, LLVMConstGEP2, LLVMConstInt, LLVMConstIntGetSExtValue, LLVMConstNull,
     LLVMConstStructInContext, LLVMCountStructElementTypes, LLVMDeleteGlobal,
     LLVMGetAggregateElement, LLVMGetAlignment, LLVMGetAllocatedType, LLVMGetArrayLength2,
-    LLVMGetDataLayoutStr, LLVMGetElementType, LLVMGetGEPSourceElementType, LLVMGetInitializer,
-    LLVMGetInstructionOpcode, LLVMGetIntTypeWidth, LLVMGetTypeKind, LLVMGetUndef, LLVMGetVolatile,
-    LLVMGlobalGetValueType, LLVMIsAConstantExpr, LLVMIsAConstantInt, LLVMIsDeclaration,
-    LLVMIsGlobalConstant, LLVMReplaceAllUsesWith, LLVMSetAlignment, LLVMSetGlobalConstant,
-    LLVMSetInitializer, LLVMSetLinkage, LLVMSetValueName2, LLVMSetVolatile,
-    LLVMStructGetTypeAtIndex, LLVMTypeOf,
+    LLVMGetElementType, LLVMGetGEPSourceElementType, LLVMGetInitializer, LLVMGetIntTypeWidth,
+    LLVMGetUndef, LLVMGetVolatile, LLVMGlobalGetValueType, LLVMIsAConstantExpr, LLVMIsAConstantInt,
+    LLVMIsDeclaration, LLVMIsGlobalConstant, LLVMReplaceAllUsesWith, LLVMSetAlignment,
+    LLVMSetGlobalConstant, LLVMSetInitializer, LLVMSetLinkage, LLVMSetValueName2, LLVMSetVolatile,
+    LLVMStructGetTypeAtIndex,
 };
 use inkwell::llvm_sys::prelude::{LLVMTypeRef, LLVMValueRef};
 use inkwell::llvm_sys::target::{
@@ -28,7 +29,7 @@ use inkwell::llvm_sys::target::{
 };
 use inkwell::llvm_sys::{LLVMLinkage, LLVMOpcode, LLVMTypeKind};
 use std::collections::HashSet;
-use std::ffi::{CStr, CString};
+use std::ffi::CString;
 use std::ptr;
 
 /// Rewrites `module`, if anything in it depends on where a 128-bit integer lies.
@@ -36,10 +37,7 @@ pub(super) fn keep_origins_layout(
     builder: &Builder<'_>,
     module: &Module<'_>,
 ) -> Result<(), JitError> {
-    // SAFETY: a live module; the text is the module's.
-    let layout = unsafe { CStr::from_ptr(LLVMGetDataLayoutStr(module.raw())) }
-        .to_string_lossy()
-        .into_owned();
+    let layout = module.data_layout().to_string_lossy().into_owned();
     let Some(layouts) = Layouts::new(&layout) else {
         return Ok(());
     };
@@ -125,11 +123,6 @@ impl Drop for Layouts {
     }
 }
 
-fn kind(ty: LLVMTypeRef) -> LLVMTypeKind {
-    // SAFETY: a live type.
-    unsafe { LLVMGetTypeKind(ty) }
-}
-
 fn element(ty: LLVMTypeRef) -> LLVMTypeRef {
     // SAFETY: an array type.
     unsafe { LLVMGetElementType(ty) }
@@ -186,25 +179,20 @@ impl Rewriter<'_> {
         for operand in operands(instruction) {
             self.constant_pointer(operand)?;
         }
-        // SAFETY: a live instruction.
-        match unsafe { LLVMGetInstructionOpcode(instruction) } {
+        match opcode(instruction) {
             LLVMOpcode::LLVMGetElementPtr => self.element_pointer(instruction),
             LLVMOpcode::LLVMAlloca => self.slot(instruction),
             LLVMOpcode::LLVMLoad => self.load(instruction),
             LLVMOpcode::LLVMStore => self.store(instruction),
             LLVMOpcode::LLVMCall => Ok(()),
-            // SAFETY: a live value.
-            _ if self.layouts.differs(unsafe { LLVMTypeOf(instruction) }) => {
-                self.whole(function, instruction)
-            }
+            _ if self.layouts.differs(type_of(instruction)) => self.whole(function, instruction),
             _ => Ok(()),
         }
     }
 
     /// Values in registers have no layout; only what moves them through memory does.
     fn whole(&self, function: LLVMValueRef, instruction: LLVMValueRef) -> Result<(), JitError> {
-        // SAFETY: a live instruction.
-        let opcode = unsafe { LLVMGetInstructionOpcode(instruction) };
+        let opcode = opcode(instruction);
         let harmless = matches!(
             opcode,
             LLVMOpcode::LLVMInsertValue
@@ -284,8 +272,7 @@ impl Rewriter<'_> {
     /// `index * bytes`, as a word.
     fn scaled(&self, index: LLVMValueRef, bytes: u64) -> Result<LLVMValueRef, JitError> {
         let word = self.builder.word();
-        // SAFETY: a live value.
-        let ty = unsafe { LLVMTypeOf(index) };
+        let ty = type_of(index);
         if !matches!(kind(ty), LLVMTypeKind::LLVMIntegerTypeKind) {
             return Err(JitError::Unsupported(
                 "vectors of pointers into structs with 128-bit integers".into(),
@@ -334,8 +321,10 @@ impl Rewriter<'_> {
             .bytes_type(self.layouts.size(ty).saturating_mul(count));
         // SAFETY: the builder stands where the slot was.
         let made = unsafe { LLVMBuildAlloca(self.builder.raw(), bytes, c"".as_ptr()) };
-        // SAFETY: two allocas.
-        unsafe { LLVMSetAlignment(made, LLVMGetAlignment(slot).max(16)) };
+        // SAFETY: an alloca.
+        let align = unsafe { LLVMGetAlignment(slot) };
+        // SAFETY: an alloca.
+        unsafe { LLVMSetAlignment(made, align.max(16)) };
         self.builder.replace(slot, made);
         Ok(())
     }
@@ -397,9 +386,18 @@ impl Rewriter<'_> {
         }
     }
 
+    /// Gives an access to a field what the access to the struct had.
+    fn copy_access(whole: LLVMValueRef, part: LLVMValueRef, leaf: &Leaf) {
+        // SAFETY: a load or store, in every line.
+        unsafe { LLVMSetAlignment(part, Self::leaf_alignment(whole, leaf)) };
+        // SAFETY: as above.
+        let volatile = unsafe { LLVMGetVolatile(whole) };
+        // SAFETY: as above.
+        unsafe { LLVMSetVolatile(part, volatile) };
+    }
+
     fn load(&self, load: LLVMValueRef) -> Result<(), JitError> {
-        // SAFETY: a live value.
-        let ty = unsafe { LLVMTypeOf(load) };
+        let ty = type_of(load);
         if !self.layouts.differs(ty) {
             limit_alignment(load, ty);
             return Ok(());
@@ -414,10 +412,7 @@ impl Rewriter<'_> {
             let from = self.leaf_pointer(base, leaf);
             // SAFETY: a pointer to a value of that type.
             let part = unsafe { LLVMBuildLoad2(self.builder.raw(), leaf.ty, from, c"".as_ptr()) };
-            // SAFETY: a load, in both lines.
-            unsafe { LLVMSetAlignment(part, Self::leaf_alignment(load, leaf)) };
-            // SAFETY: as above.
-            unsafe { LLVMSetVolatile(part, LLVMGetVolatile(load)) };
+            Self::copy_access(load, part, leaf);
             whole = self.insert(whole, part, &leaf.path);
         }
         self.builder.replace(load, whole);
@@ -427,8 +422,7 @@ impl Rewriter<'_> {
     fn store(&self, store: LLVMValueRef) -> Result<(), JitError> {
         let parts = operands(store);
         let (value, base) = (parts[0], parts[1]);
-        // SAFETY: a live value.
-        let ty = unsafe { LLVMTypeOf(value) };
+        let ty = type_of(value);
         if !self.layouts.differs(ty) {
             limit_alignment(store, ty);
             return Ok(());
@@ -441,10 +435,7 @@ impl Rewriter<'_> {
             let to = self.leaf_pointer(base, leaf);
             // SAFETY: a pointer to room for the value.
             let made = unsafe { LLVMBuildStore(self.builder.raw(), part, to) };
-            // SAFETY: a store, in both lines.
-            unsafe { LLVMSetAlignment(made, Self::leaf_alignment(store, leaf)) };
-            // SAFETY: as above.
-            unsafe { LLVMSetVolatile(made, LLVMGetVolatile(store)) };
+            Self::copy_access(store, made, leaf);
         }
         self.builder.erase(store);
         Ok(())
@@ -486,13 +477,15 @@ impl Rewriter<'_> {
             let spelt = self.spelt_out(initial);
             let name = CString::new(name_of(global)).unwrap_or_default();
             // SAFETY: a live module, a constant's type.
-            let made = unsafe { LLVMAddGlobal(self.module.raw(), LLVMTypeOf(spelt), c"".as_ptr()) };
+            let made = unsafe { LLVMAddGlobal(self.module.raw(), type_of(spelt), c"".as_ptr()) };
             // SAFETY: a variable and a constant of its type.
             unsafe { LLVMSetInitializer(made, spelt) };
             // SAFETY: live variables, in every line from here.
             unsafe { LLVMSetLinkage(made, LLVMLinkage::LLVMInternalLinkage) };
             // SAFETY: as above.
-            unsafe { LLVMSetGlobalConstant(made, LLVMIsGlobalConstant(global)) };
+            let constant = unsafe { LLVMIsGlobalConstant(global) };
+            // SAFETY: as above.
+            unsafe { LLVMSetGlobalConstant(made, constant) };
             // SAFETY: as above.
             unsafe { LLVMSetAlignment(made, 16) };
             // SAFETY: as above: both are pointers.
@@ -507,8 +500,7 @@ impl Rewriter<'_> {
 
     /// A packed struct: every field, and the bytes between them.
     fn spelt_out(&self, value: LLVMValueRef) -> LLVMValueRef {
-        // SAFETY: a live constant.
-        let ty = unsafe { LLVMTypeOf(value) };
+        let ty = type_of(value);
         let mut leaves = Vec::new();
         self.leaves(ty, 0, &mut Vec::new(), &mut leaves);
         let mut parts = Vec::new();
@@ -559,10 +551,8 @@ impl Rewriter<'_> {
             self.constant_pointer(operand)?;
         }
         // SAFETY: a constant expression.
-        if !matches!(
-            unsafe { LLVMGetConstOpcode(value) },
-            LLVMOpcode::LLVMGetElementPtr
-        ) {
+        let opcode = unsafe { LLVMGetConstOpcode(value) };
+        if !matches!(opcode, LLVMOpcode::LLVMGetElementPtr) {
             return Ok(());
         }
         // SAFETY: an element pointer.

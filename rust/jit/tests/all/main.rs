@@ -1,5 +1,10 @@
 //! The room's tests: images written as text here, or captured by Julia (test/fixtures/jit), compiled and run.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "what fails in a test's helper is a failed test"
+)]
+
 mod calls;
 mod exceptions;
 mod faults;

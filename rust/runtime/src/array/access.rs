@@ -5,7 +5,7 @@ use crate::boxes::jl_new_bits;
 use crate::builtin::id;
 use crate::error::{error, jl_bounds_error_int};
 use crate::exception::throw_instance;
-use crate::layout::{Array, Value, type_of};
+use crate::layout::{Array, Value};
 use crate::types::TypeCell;
 
 /// Element `index` (from 0), boxed.
@@ -26,7 +26,7 @@ pub(crate) unsafe extern "C" fn jl_arrayref(array: *mut Array, index: usize) -> 
         return element;
     }
     // SAFETY: an array has a tag.
-    let cell = unsafe { TypeCell::of(type_of(array.cast())) };
+    let cell = unsafe { TypeCell::of_value(array.cast()) };
     match cell.links().and_then(|links| links.element.as_ref()) {
         // SAFETY: inside the data; the element's type is this.
         Some(ty) if !header.elements().union => unsafe { jl_new_bits(ty.data_type(), at) },
@@ -55,7 +55,7 @@ pub(crate) unsafe extern "C" fn jl_arrayset(array: *mut Array, value: *mut Value
         }
     } else {
         // SAFETY: an object has a tag.
-        let size = unsafe { TypeCell::of(type_of(value)) }.record().size as usize;
+        let size = unsafe { TypeCell::of_value(value) }.record().size as usize;
         // SAFETY: inside the data; the value has that many bytes.
         unsafe { at.copy_from_nonoverlapping(value.cast(), size.min(header.size())) };
     }
@@ -77,7 +77,7 @@ pub(crate) unsafe extern "C" fn jl_arrayunset(array: *mut Array, index: usize) {
         unsafe {
             header
                 .data()
-                .add(index * header.size())
+                .wrapping_add(index * header.size())
                 .write_bytes(0, header.size())
         };
     }
@@ -96,7 +96,7 @@ pub(crate) unsafe extern "C" fn jl_array_isassigned(array: *mut Array, index: us
     let mut at = header.data().wrapping_add(index * header.size());
     if !header.is_reference_array() {
         // SAFETY: an array has a tag.
-        let cell = unsafe { TypeCell::of(type_of(array.cast())) };
+        let cell = unsafe { TypeCell::of_value(array.cast()) };
         let element = cell.links().and_then(|links| links.element.as_ref());
         let first = element
             .and_then(|ty| ty.record().pointers.first().copied())
@@ -168,8 +168,8 @@ pub(crate) unsafe extern "C" fn jl_array_cconvert_cstring(array: *mut Array) -> 
     // Foreign data may lack the byte behind; a copy has it.
     let foreign = !header.has_room_for_nul()
         || header.is_shared() && header.how() != crate::layout::ARRAY_HOW_BUFFER;
-    // SAFETY: the caller's promise.
     let array = if foreign {
+        // SAFETY: the caller's promise.
         unsafe { super::jl_array_copy(array) }
     } else {
         array
@@ -177,6 +177,6 @@ pub(crate) unsafe extern "C" fn jl_array_cconvert_cstring(array: *mut Array) -> 
     // SAFETY: as above.
     let header = unsafe { Header::new(array) };
     // SAFETY: our own storage of bytes has one more.
-    unsafe { header.data().add(header.nrows()).write(0) };
+    unsafe { header.data().wrapping_add(header.nrows()).write(0) };
     array
 }

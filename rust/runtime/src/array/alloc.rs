@@ -104,7 +104,7 @@ pub(crate) unsafe fn new_array(ty: *const DataType, dims: &[usize]) -> *mut Arra
         unsafe { data.write_bytes(0, bytes) };
     } else if elements.size == 1 {
         // SAFETY: bytes have a NUL behind them.
-        unsafe { data.add(bytes - 1).write(0) };
+        unsafe { data.wrapping_add(bytes - 1).write(0) };
     }
     header.0
 }
@@ -166,7 +166,9 @@ pub(crate) unsafe extern "C" fn jl_new_array(
     dims: *const Value,
 ) -> *mut Array {
     // SAFETY: the caller's promise.
-    unsafe { new_array(ty, tuple_dims(dims)) }
+    let dims = unsafe { tuple_dims(dims) };
+    // SAFETY: the caller's promise.
+    unsafe { new_array(ty, dims) }
 }
 
 /// `Vector{T}(undef, rows)`.
@@ -293,7 +295,9 @@ pub(crate) unsafe extern "C" fn jl_ptr_to_array(
     own: i32,
 ) -> *mut Array {
     // SAFETY: the caller's promise.
-    unsafe { over(ty, data, tuple_dims(dims), wrapped(data, own)) }
+    let dims = unsafe { tuple_dims(dims) };
+    // SAFETY: the caller's promise.
+    unsafe { over(ty, data, dims, wrapped(data, own)) }
 }
 
 /// An array over memory that nobody else uses: it may be resized (it then moves out).
@@ -397,7 +401,7 @@ pub(crate) unsafe extern "C" fn jl_array_copy(array: *mut Array) -> *mut Array {
     // SAFETY: an array has a tag.
     let ty = unsafe { type_of(array.cast()) };
     // SAFETY: the dimensions follow one another from `nrows` on.
-    let dims = unsafe { std::slice::from_raw_parts(&raw const (*array).nrows, source.ndims()) };
+    let dims = unsafe { std::slice::from_raw_parts(source.dims(), source.ndims()) };
     // SAFETY: the caller's promise.
     let copy = unsafe { new_array(ty, dims) };
     // SAFETY: just made.

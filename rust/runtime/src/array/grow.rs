@@ -38,9 +38,9 @@ unsafe fn move_storage(header: Header, count: usize) -> *mut u8 {
     if in_string && !header.elements().union {
         // Data in a string stays in a string, so that `String(take!(io))` need not copy.
         // SAFETY: the caller's promise.
-        let text = unsafe {
-            string::jl_alloc_string(storage_bytes(header, count) - usize::from(header.size() == 1))
-        };
+        let bytes = unsafe { storage_bytes(header, count) };
+        // SAFETY: the caller's promise.
+        let text = unsafe { string::jl_alloc_string(bytes - usize::from(header.size() == 1)) };
         // SAFETY: such an array has the slot.
         unsafe { header.owner_slot().write(text) };
         header.set_data(text.cast::<u8>().wrapping_add(STRING_DATA));
@@ -142,8 +142,8 @@ unsafe fn grow_at_end(header: Header, index: usize, inc: usize) {
         unsafe { new.copy_from_nonoverlapping(data, gap) };
         // SAFETY: as above.
         unsafe {
-            new.add(gap + inc * size)
-                .copy_from_nonoverlapping(data.add(gap), behind * size)
+            new.wrapping_add(gap + inc * size)
+                .copy_from_nonoverlapping(data.wrapping_add(gap), behind * size)
         };
         if let Some(old) = selectors {
             let new = header.selectors();
@@ -151,8 +151,8 @@ unsafe fn grow_at_end(header: Header, index: usize, inc: usize) {
             unsafe { new.copy_from_nonoverlapping(old, index) };
             // SAFETY: as above.
             unsafe {
-                new.add(index + inc)
-                    .copy_from_nonoverlapping(old.add(index), behind)
+                new.wrapping_add(index + inc)
+                    .copy_from_nonoverlapping(old.wrapping_add(index), behind)
             };
         }
         if let Some(block) = block {
@@ -163,16 +163,16 @@ unsafe fn grow_at_end(header: Header, index: usize, inc: usize) {
         let data = header.data();
         // SAFETY: there is room for `inc` more elements.
         unsafe {
-            data.add(gap + inc * size)
-                .copy_from(data.add(gap), behind * size)
+            data.wrapping_add(gap + inc * size)
+                .copy_from(data.wrapping_add(gap), behind * size)
         };
         if union {
             let selectors = header.selectors();
             // SAFETY: as above, a byte per element.
             unsafe {
                 selectors
-                    .add(index + inc)
-                    .copy_from(selectors.add(index), behind)
+                    .wrapping_add(index + inc)
+                    .copy_from(selectors.wrapping_add(index), behind)
             };
         }
     }
@@ -187,11 +187,16 @@ unsafe fn clear(header: Header, index: usize, count: usize) {
     let size = header.size();
     if header.holds_references() {
         // SAFETY: the elements are there.
-        unsafe { header.data().add(index * size).write_bytes(0, count * size) };
+        unsafe {
+            header
+                .data()
+                .wrapping_add(index * size)
+                .write_bytes(0, count * size)
+        };
     }
     if header.elements().union {
         // SAFETY: a byte per element.
-        unsafe { header.selectors().add(index).write_bytes(0, count) };
+        unsafe { header.selectors().wrapping_add(index).write_bytes(0, count) };
     }
     header.end_with_nul();
 }
@@ -225,7 +230,7 @@ unsafe fn grow_at_beginning(header: Header, index: usize, inc: usize) {
         unsafe { new.copy_from(data, index * size) };
         if let Some(old) = selectors {
             // SAFETY: selectors have the same room in front.
-            unsafe { old.sub(inc).copy_from(old, index) };
+            unsafe { old.wrapping_sub(inc).copy_from(old, index) };
         }
         header.set_nrows(n + inc);
         header.set_length(n + inc);
@@ -279,8 +284,8 @@ unsafe fn recentre(header: Header, index: usize, inc: usize) {
     }
     // SAFETY: as above.
     unsafe {
-        new.add((index + inc) * size)
-            .copy_from(old.add(index * size), behind)
+        new.wrapping_add((index + inc) * size)
+            .copy_from(old.wrapping_add(index * size), behind)
     };
     if new >= old {
         // SAFETY: as above.
@@ -295,7 +300,10 @@ unsafe fn recentre(header: Header, index: usize, inc: usize) {
             unsafe { new.copy_from(old, index) };
         }
         // SAFETY: as above.
-        unsafe { new.add(index + inc).copy_from(old.add(index), n - index) };
+        unsafe {
+            new.wrapping_add(index + inc)
+                .copy_from(old.wrapping_add(index), n - index)
+        };
         if new >= old {
             // SAFETY: as above.
             unsafe { new.copy_from(old, index) };

@@ -75,8 +75,8 @@ unsafe fn delete_at_beginning(header: Header, index: usize, dec: usize) {
         let nul = usize::from(size == 1 && !union);
         // SAFETY: inside the storage, with the NUL after bytes.
         unsafe {
-            new.add(index * size).copy_from(
-                old.add((index + dec) * size),
+            new.wrapping_add(index * size).copy_from(
+                old.wrapping_add((index + dec) * size),
                 (n - dec - index) * size + nul,
             )
         };
@@ -88,8 +88,8 @@ unsafe fn delete_at_beginning(header: Header, index: usize, dec: usize) {
         if limited != offset {
             // SAFETY: as above.
             unsafe {
-                new.add(index)
-                    .copy_from(old.add(index + dec), n - dec - index)
+                new.wrapping_add(index)
+                    .copy_from(old.wrapping_add(index + dec), n - dec - index)
             };
         }
     }
@@ -109,16 +109,16 @@ unsafe fn delete_at_end(header: Header, index: usize, dec: usize) {
     if n > last {
         // SAFETY: inside the storage.
         unsafe {
-            data.add(index * size)
-                .copy_from(data.add(last * size), (n - last) * size)
+            data.wrapping_add(index * size)
+                .copy_from(data.wrapping_add(last * size), (n - last) * size)
         };
         if union {
             let selectors = header.selectors();
             // SAFETY: a byte per element.
             unsafe {
                 selectors
-                    .add(index)
-                    .copy_from(selectors.add(last), n - last)
+                    .wrapping_add(index)
+                    .copy_from(selectors.wrapping_add(last), n - last)
             };
         }
     }
@@ -215,7 +215,7 @@ pub(crate) unsafe extern "C" fn jl_array_to_string(array: *mut Array) -> *mut cr
         // SAFETY: the string has room for at least `length` bytes and the NUL.
         unsafe { owner.cast::<usize>().write(length) };
         // SAFETY: as above.
-        unsafe { data.add(length).write(0) };
+        unsafe { data.wrapping_add(length).write(0) };
         owner
     } else {
         // SAFETY: the array has `length` bytes.

@@ -238,8 +238,6 @@ fn identities_are_the_runtimes() {
     assert_eq!(constants.address(1), Some(Builtins::get().bool(true)));
     assert_eq!(constants.address(3), Some(Builtins::get().empty_svec()));
     // SAFETY: the constants are alive.
-    assert_eq!(
-        unsafe { reference_at(constants.address(4).unwrap(), 8) },
-        Builtins::get().bool(true)
-    );
+    let held = unsafe { reference_at(constants.address(4).unwrap(), 8) };
+    assert_eq!(held, Builtins::get().bool(true));
 }

@@ -24,7 +24,7 @@ type Function = unsafe extern "C" fn(*mut Value, Args, u32) -> *mut Value;
 
 fn apply(f: Function, args: &[*mut Value]) -> *mut Value {
     // SAFETY: the tests pass live objects, as many as they say.
-    unsafe { f(ptr::null_mut(), args.as_ptr(), args.len() as u32) }
+    unsafe { f(ptr::null_mut(), Args::new(args.as_ptr()), args.len() as u32) }
 }
 
 #[test]
@@ -191,7 +191,7 @@ unsafe extern "C" fn dispatches(_: i64, _: i64, call: i64) -> i32 {
     // SAFETY: the runtime passes the call, whose constants hold one object.
     let callee = unsafe { (*(*(call as *const crate::call::Call)).constants).address(0) };
     // SAFETY: called from an entry.
-    unsafe { jl_apply_generic(callee.unwrap_or(ptr::null_mut()), ptr::null(), 0) };
+    unsafe { jl_apply_generic(callee.unwrap_or(ptr::null_mut()), Args::new(ptr::null()), 0) };
     0
 }
 
