@@ -50,6 +50,16 @@ pub enum TransportError {
         /// The limit.
         max: usize,
     },
+    /// The caller: bytes that are not in the memory they should be in.
+    #[error("{len} bytes at offset {offset} are not inside a region of {region} bytes")]
+    OutOfRange {
+        /// Where they begin.
+        offset: u64,
+        /// How many.
+        len: usize,
+        /// The region's length.
+        region: u64,
+    },
     /// The environment: memory could not be registered, mapped or found.
     #[error("{what}: out of memory")]
     OutOfMemory {

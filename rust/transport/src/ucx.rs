@@ -6,7 +6,7 @@
 //! | `context`, `worker`, `endpoint` | UCX's objects and who may use them when |
 //! | `lock`, `sleep`, `driver` | one thread at a time, and none when there is nothing to do |
 //! | `message`, `ring`, `inbox`, `outbox`, `peers` | frames as active messages |
-//! | `fabric`, `memory` | what other rooms use |
+//! | `fabric`, `region` | what other rooms use |
 
 mod context;
 mod driver;
@@ -19,12 +19,14 @@ mod message;
 mod names;
 mod outbox;
 mod peers;
+mod region;
 mod ring;
 mod sleep;
 mod status;
 mod worker;
 
 pub use fabric::UcxFabric;
+pub use region::{MemoryRegion, RemoteKey, Transfer};
 
 /// The version of the UCX library in use, such as `1.13.1`.
 pub fn ucx_version() -> String {

@@ -7,6 +7,7 @@ use std::ptr;
 use tracing::warn;
 use ucx_sys as sys;
 
+use super::log;
 use super::names;
 use super::status;
 use crate::error::TransportError;
@@ -55,6 +56,10 @@ impl Config {
         // 20 s by default: too long to leave a caller waiting for a dead peer.
         let keepalive = format!("{}us", settings.keepalive.as_micros().max(1));
         self.set("KEEPALIVE_INTERVAL", &keepalive)?;
+        // Endpoints introduce themselves when they are made, not with the first large frame (1.13's default). Until a
+        // peer has answered that, UCX does not check whether it lives (`ucp_wireup_ep_check`): one that died at the
+        // wrong moment would keep a large send for ever.
+        self.set("RESOLVE_REMOTE_EP_ID", "y")?;
         if uses_shared_memory(&settings.transport) {
             for name in error_handling_names() {
                 self.set(name, "y")?;
@@ -127,6 +132,7 @@ pub(crate) struct Context {
 impl Context {
     /// Opens the transports that the settings allow.
     pub(crate) fn new(settings: &Settings) -> Result<Self, TransportError> {
+        log::install();
         let start_error = |reason: String| TransportError::Start {
             transport: settings.transport.to_string(),
             reason,

@@ -17,6 +17,7 @@ use super::lock::DriverLock;
 use super::message::{PART, SMALL, WHOLE};
 use super::outbox::Outbox;
 use super::peers::Peers;
+use super::region::Operation;
 use super::sleep::Sleep;
 use super::status;
 use super::worker::Worker;
@@ -35,6 +36,8 @@ pub(crate) enum Notice {
     },
     /// A peer failed.
     PeerFailed { peer: PeerId, reason: PeerFailure },
+    /// A transfer has ended. Nobody is told; it is dropped outside of UCX.
+    Transferred(#[expect(dead_code, reason = "only dropped")] Arc<Operation>),
 }
 
 /// Everything that callbacks touch.

@@ -10,7 +10,6 @@ use tracing::{info, warn};
 use super::context::Context;
 use super::driver::{Driver, Driving, Notice, State};
 use super::inbox::{Inbox, Offer};
-use super::log;
 use super::message::SMALL;
 use super::sleep::{NAP, Park};
 use super::status;
@@ -44,12 +43,12 @@ pub struct UcxFabric {
     sender: u64,
     max_body: usize,
     description: String,
+    pool: Arc<BodyPool>,
 }
 
 impl UcxFabric {
     /// Opens the transports that the settings allow.
     pub fn new(settings: &Settings) -> Result<Self, TransportError> {
-        log::install();
         let context = Context::new(settings)?;
         let description = context.resources().join(",");
         let worker = Worker::new(context)?;
@@ -58,7 +57,8 @@ impl UcxFabric {
         let mut address = vec![ADDRESS_VERSION];
         address.extend_from_slice(&sender.to_le_bytes());
         address.extend_from_slice(&worker.address()?);
-        let inbox = Inbox::new(BodyPool::new(), settings.max_body);
+        let pool = BodyPool::new();
+        let inbox = Inbox::new(Arc::clone(&pool), settings.max_body);
         let driver = Driver::new(worker, inbox)?;
         info!(setting = %settings.transport, transports = description, "UCX is up");
         Ok(Self {
@@ -67,7 +67,13 @@ impl UcxFabric {
             sender,
             max_body: settings.max_body,
             description,
+            pool,
         })
+    }
+
+    /// Where its bodies come from.
+    pub(crate) fn pool(&self) -> &Arc<BodyPool> {
+        &self.pool
     }
 
     /// What makes handles of this fabric work.
@@ -130,7 +136,7 @@ fn gather<'a>(place: &'a mut Gathered, header: &HeaderBytes, body: &[Segment<'_>
 
 /// What `poll` took out under the lock besides frames, to be delivered without it.
 enum Delivery {
-    Offer { offer: Offer, known: bool },
+    Offer { offer: Box<Offer>, known: bool },
     Notice(Notice),
 }
 
@@ -138,6 +144,7 @@ impl State {
     fn next_delivery(&mut self) -> Option<Delivery> {
         if let Some(offer) = self.inbox.offers.pop_front() {
             let known = self.inbox.is_admitted(&offer);
+            let offer = Box::new(offer);
             return Some(Delivery::Offer { offer, known });
         }
         let notice = self.notices.pop_front()?;
@@ -155,7 +162,7 @@ impl UcxFabric {
         match delivery {
             Delivery::Offer { offer, known } => {
                 let admitted = known || sink.admit(&offer.header, offer.body_len);
-                self.driver.drive().settle(offer, admitted);
+                self.driver.drive().settle(*offer, admitted);
                 0
             }
             Delivery::Notice(Notice::Sent {
@@ -167,6 +174,7 @@ impl UcxFabric {
                 sink.sent(token, result);
                 1
             }
+            Delivery::Notice(Notice::Transferred(_)) => 0,
             Delivery::Notice(Notice::PeerFailed { peer, reason }) => {
                 warn!(?peer, %reason, "a peer failed");
                 sink.peer_failed(peer, reason);
