@@ -94,7 +94,11 @@ sonames of C libraries that the node may be asked for.
 
 Throws a [`CaptureError`](@ref) with every reason if the function cannot be shipped.
 """
-function capture(@nospecialize(f), @nospecialize(types::Type{<:Tuple}); name::String=string(f), arguments::String="", result::String="",
+capture(@nospecialize(f), @nospecialize(types::Type{<:Tuple}); name::String=string(f), arguments::String="", result::String="",
+        libraries::Set{String}=NO_LIBRARIES) = capture(f, types, name, arguments, result, libraries)
+
+# Without keywords, whose handling Julia would compile anew for each type of `f`.
+function capture(@nospecialize(f), @nospecialize(types::Type{<:Tuple}), name::String, arguments::String, result::String,
                  libraries::Set{String}=NO_LIBRARIES)
     world = Base.get_world_counter()
     instance = find_instance(f, types, world)

@@ -89,7 +89,7 @@ function capture(job::Job)
     throw(CaptureError(job.name, reasons(job, job.losses)))
 end
 
-capture_entry(job::Job) = capture(job.entry, ENTRY_ARGUMENTS; name = job.name, arguments = job.arguments, result = string(job.result))
+capture_entry(job::Job) = capture(job.entry, ENTRY_ARGUMENTS, job.name, job.arguments, string(job.result))
 
 # Obstacles as reasons, at the line where the function is defined.
 function reasons(job::Job, found::Vector{Obstacle})

@@ -57,7 +57,7 @@ What the call means, said in Julia: its inferred type is the type of the result.
 
 The code to call at this site over this client, or C_NULL if `prepare` has to see to it first.
 """
-@inline function code_handle(site::CallSite, client::Client)
+@noinline function code_handle(site::CallSite, client::Client)
     site.world == world_counter() && site.process == THIS_PROCESS[] || return C_NULL
     client.index <= length(site.codes) || return C_NULL
     return @inbounds site.codes[client.index]
