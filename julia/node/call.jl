@@ -19,7 +19,7 @@ Call and return the value. The arguments have gone through `as_argument`.
 All that is compiled anew for each function is here; the rest is shared by those with the same types of arguments and of results.
 """
 @inline function call_and_wait(node::Node, f, arguments::Tuple, keywords::NamedTuple)
-    site = site_for(Tuple{typeof(f),typeof(arguments),typeof(keywords)})
+    site = call_site(f, arguments, keywords)
     R = Core.Compiler.return_type(call_here, typeof((f, arguments, keywords)))
     code = code_handle(site, node.client)
     code == C_NULL && (code = prepare(site, node.client, Hidden((f, arguments, keywords))))
@@ -121,7 +121,7 @@ end
 Send the call and return while it is under way.
 """
 function start(node::Node, f, arguments::Tuple, keywords::NamedTuple; no_result::Bool = false)
-    site = site_for(Tuple{typeof(f),typeof(arguments),typeof(keywords)})
+    site = call_site(f, arguments, keywords)
     code = code_handle(site, node.client)
     code == C_NULL && (code = prepare(site, node.client, Hidden((f, arguments, keywords))))
     flight = start_with(node, code, payload(f, arguments, keywords), no_result ? API.NO_RESULT : UInt32(0))

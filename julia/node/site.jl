@@ -28,20 +28,20 @@ const CAPTURE_LOCK = ReentrantLock()
 # Never zero, and another number in each process.
 const THIS_PROCESS = Ref{UInt}(0)
 
-"""
-    site_for(key::Type) -> CallSite
-
-The site for `Tuple{typeof(f), typeof(arguments), typeof(keywords)}`. Pure in so far as it always gives the same object for the same key: so it is
-evaluated when the caller is compiled, and is a constant of its code. (A generated function would do that too, but would have to be compiled
-for each key.)
-"""
-Base.@pure function site_for(@nospecialize(key))
+function site_for(@nospecialize(key))
     lock(SITES_LOCK)
     site = get(SITES, key, nothing)
     site === nothing && (site = SITES[key] = CallSite())
     unlock(SITES_LOCK)
     return site::CallSite
 end
+
+"""
+    call_site(f, arguments, keywords) -> CallSite
+
+The site of a call: a constant of the code that asks for it, because the generator runs once for each combination of types.
+"""
+@generated call_site(f, arguments::Tuple, keywords::NamedTuple) = site_for(Tuple{f,arguments,keywords})
 
 """
     call_here(f, arguments, keywords)
