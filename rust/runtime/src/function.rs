@@ -345,6 +345,97 @@ pub(crate) unsafe extern "C" fn jl_f_tuple(_f: *mut Value, args: Args, count: u3
     made
 }
 
+/// For shipped code: the tuple of all elements of tuples, simple vectors and arrays, as `tuple(xs..., ys...)` makes it.
+///
+/// # Safety
+/// - see [`jl_f_is`].
+pub(crate) unsafe extern "C" fn bc_splat_tuple(
+    _f: *mut Value,
+    args: Args,
+    count: u32,
+) -> *mut Value {
+    let lengths = (0..count as usize).map(|i| collection_length(args.at(i)));
+    let total: usize = lengths.sum();
+    // SAFETY: as here.
+    let (room, _) = unsafe { crate::memory::buffer(total * size_of::<*mut Value>()) };
+    let room = room.cast::<*mut Value>();
+    let mut filled = 0;
+    for i in 0..count as usize {
+        let collection = args.at(i);
+        for index in 0..collection_length(collection) {
+            // SAFETY: as here: inside the collection.
+            let item = unsafe { collection_item(collection, index) };
+            // SAFETY: the buffer has room for all of them.
+            unsafe { room.wrapping_add(filled).write(item) };
+            filled += 1;
+        }
+    }
+    // SAFETY: so many were written.
+    let all = unsafe { Args::new(room) };
+    // SAFETY: as here.
+    unsafe { jl_f_tuple(ptr::null_mut(), all, filled as u32) }
+}
+
+/// How many elements there are in a tuple, simple vector or array, or fields in a struct.
+fn collection_length(collection: *mut Value) -> usize {
+    // SAFETY: an object, say the callers.
+    let cell = unsafe { cell_of(collection) };
+    if cell.record().builtin == id::SIMPLE_VECTOR {
+        // SAFETY: a simple vector starts with its length.
+        return unsafe { collection.cast::<usize>().read() };
+    }
+    if cell.is(flag::ARRAY) {
+        // SAFETY: an array.
+        return unsafe { Header::new(collection.cast()) }.len();
+    }
+    field_count(cell)
+}
+
+/// How many fields a type has, as far as anybody said.
+fn field_count(cell: &TypeCell) -> usize {
+    match cell.links().map_or(0, |links| links.fields.len()) {
+        0 => Builtins::get()
+            .index_tuple_length(cell.data_type())
+            .unwrap_or_else(|| parameters(&cell.record().name)),
+        known => known,
+    }
+}
+
+/// How many parameters a tuple type's name has; 0 for other types.
+fn parameters(name: &str) -> usize {
+    let Some(inner) = name
+        .strip_prefix("Core.Tuple{")
+        .and_then(|rest| rest.strip_suffix('}'))
+    else {
+        return 0;
+    };
+    let mut depth = 0_usize;
+    let separators = inner.bytes().filter(|byte| {
+        match byte {
+            b'{' | b'(' => depth += 1,
+            b'}' | b')' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        *byte == b',' && depth == 0
+    });
+    if inner.is_empty() {
+        0
+    } else {
+        1 + separators.count()
+    }
+}
+
+/// Element `index` of a collection, boxed.
+unsafe fn collection_item(collection: *mut Value, index: usize) -> *mut Value {
+    // SAFETY: an object, says the caller.
+    if unsafe { cell_of(collection) }.is(flag::ARRAY) {
+        // SAFETY: inside the array.
+        return unsafe { jl_arrayref(collection.cast(), index) };
+    }
+    // SAFETY: called from shipped code.
+    unsafe { jl_get_nth_field_checked(collection, index) }
+}
+
 /// How a field of a tuple is stored.
 struct Place {
     offset: usize,
@@ -543,7 +634,7 @@ pub(crate) unsafe extern "C" fn jl_f_nfields(_f: *mut Value, args: Args, count: 
     let value = args.at(0);
     // SAFETY: an object.
     let cell = unsafe { cell_of(value) };
-    let known = cell.links().map_or(0, |links| links.fields.len());
+    let known = field_count(cell);
     let count = if cell.record().builtin == id::SIMPLE_VECTOR {
         // SAFETY: a simple vector starts with its length.
         unsafe { value.cast::<usize>().read() }

@@ -86,7 +86,7 @@ fn runtime() -> Vec<(&'static str, usize)> {
         },
         egal::{jl_egal, jl_object_id, jl_object_id_},
         function::{
-            jl_isa, jl_subtype, jl_types_equal, jl_typeassert, jl_alloc_svec, jl_get_nth_field_checked, jl_apply_generic,
+            bc_splat_tuple, jl_isa, jl_subtype, jl_types_equal, jl_typeassert, jl_alloc_svec, jl_get_nth_field_checked, jl_apply_generic,
             jl_invoke,
         },
         math::{jl_hrtime, jl_clock_now},
@@ -279,6 +279,20 @@ mod tests {
         let names: HashSet<_> = symbols().iter().map(|(name, _)| *name).collect();
         assert_eq!(names.len(), symbols().len());
         assert!(symbols().iter().all(|(_, address)| *address != 0));
+    }
+
+    /// What capture takes for granted, and what the node's compiler lowers itself.
+    #[test]
+    fn what_capture_relies_on_is_offered() {
+        let list = include_str!("../../../julia/capture/symbols.txt");
+        let names = list
+            .lines()
+            .map(|line| line.split('#').next().unwrap_or_default().trim());
+        let missing: Vec<_> = names
+            .filter(|name| !name.is_empty() && !name.starts_with("julia."))
+            .filter(|name| lookup(name).is_none())
+            .collect();
+        assert!(missing.is_empty(), "{missing:?}");
     }
 
     #[test]

@@ -98,6 +98,30 @@ fn tuples_are_made_and_taken_apart() {
 }
 
 #[test]
+fn splatting_joins_collections() {
+    attach();
+    let builtins = Builtins::get();
+    let indices = apply(jl_f_tuple, &[int(5), int(6)]);
+    let vector = apply(jl_f_svec, &[int(7)]);
+    // SAFETY: on an attached thread.
+    let array = unsafe { jl_alloc_array_1d(builtins.ty(id::VECTOR_ANY), 1) }.cast::<Value>();
+    apply(jl_f_arrayset, &[builtins.bool(true), array, int(8), int(1)]);
+    let empty = builtins.instance(id::EMPTY_TUPLE);
+    let all = apply(bc_splat_tuple, &[indices, empty, vector, array]);
+    // SAFETY: a live object.
+    assert_eq!(unsafe { type_of(all) }, builtins.index_tuple(4));
+    let items: Vec<_> = (1..=4)
+        .map(|i| value_of(apply(jl_f_getfield, &[all, int(i)])))
+        .collect();
+    assert_eq!(items, [5, 6, 7, 8]);
+    assert_eq!(apply(bc_splat_tuple, &[]), empty);
+    assert_eq!(
+        parameters("Core.Tuple{Core.Int64,Core.Pair{Core.Int8,Core.Int8}}"),
+        2
+    );
+}
+
+#[test]
 fn simple_vectors_hold_references() {
     attach();
     let vector = apply(jl_f_svec, &[int(1), int(2), int(3)]);
