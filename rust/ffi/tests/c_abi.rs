@@ -1,6 +1,11 @@
 //! libbitcode from outside: a C program that uses its header against a node, and what the library links.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a panic here is a failed test with its place"
+)]
 
 #[path = "../../node/tests/all/archives.rs"]
+#[expect(dead_code, reason = "most of its functions are for the node's tests")]
 mod archives;
 
 use std::io::{BufRead, BufReader, pipe};

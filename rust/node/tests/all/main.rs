@@ -1,4 +1,8 @@
 //! `bitcode-node` as a process, called over real transports.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a panic here is a failed test with its place"
+)]
 
 mod archives;
 mod calls;
