@@ -19,9 +19,13 @@ mutable struct Node
     function Node(session::API.Handle, client::Client, address::String, process)
         node = new(session, client, address, session_info(session), process)
         lock(() -> push!(NODES, node), NODES_LOCK)
+        # It is closed by then: an open node is never collected.
+        finalizer(free_session, node)
         return node
     end
 end
+
+free_session(node) = (API.bc_session_free(getfield(node, :session)); nothing)
 
 # Nodes that are not closed, oldest first. They stay until `close` or the end of the process: a connection does not end by a collection.
 const NODES = Node[]
