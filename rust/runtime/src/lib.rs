@@ -11,6 +11,8 @@
 //! The rule that shapes the code: a throw is a jump. It runs no destructor, so a function that may throw holds nothing
 //! that needs dropping while it calls one that does; such functions are marked with it in their "Safety" section.
 
+#[cfg(test)]
+mod abi_page;
 mod arena;
 mod array;
 mod boxes;
