@@ -138,10 +138,11 @@ end
 
 # What is done to every inferred body before it is emitted.
 function prepare!(narrowing::Narrowing, body::Body)
-    defer_messages!(body)
+    doomed = doomed_statements(body)
+    defer_messages!(body, doomed)
     stand_in!(narrowing, body)
     keep_rounding!(body)
-    resolve_calls!(narrowing, body)
+    resolve_calls!(narrowing, body, doomed)
 end
 
 function make_portable!(work::Work, entry::String, clock)

@@ -162,5 +162,6 @@ function main_reasons(reasons::Vector{Reason})
         any(r -> r.kind !== :dynamic_dispatch, direct) && filter!(r -> r.kind !== :dynamic_dispatch, direct)
         append!(kept, isempty(direct) ? here[1:1] : unique(r -> (r.kind, r.message), direct))
     end
-    return kept
+    # Types are lost because of something else, more often than not: that comes first.
+    return sort!(kept, by=r -> r.kind === :dynamic_dispatch)
 end

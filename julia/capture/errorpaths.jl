@@ -17,16 +17,13 @@ static_throw(T, message) = throw(ErrorException(string(message)))
 struct Splat{F} end
 (::Splat{F})(collections...) where {F} = F.instance(Iterators.flatten(collections)...)
 
-# Rewrites what leads to a throw in `source`, in place.
-function defer_messages!(body::Body)
-    any(is_unreachable, body.source.code) || return
-    doomed = doomed_statements(body)
+# Rewrites what leads to a throw in `body`, in place; `doomed` says which statements do.
+function defer_messages!(body::Body, doomed::BitVector)
     any(doomed) || return
     texts = deferrable_texts(body, doomed)
     for i in eachindex(body.source.code)
         doomed[i] || continue
-        statement = body.source.code[i]
-        call = call_of(statement)
+        call = call_of(body.source.code[i])
         (is_invoke(call) || is_call(call)) || continue
         if is_plain_construction(body, call)
             f, arguments = called(call)
@@ -34,15 +31,28 @@ function defer_messages!(body::Body)
         elseif i in texts
             replace_call!(body, i, deferred_call(body, call, deferred_text))
             body.source.ssavaluetypes[i] = String
-        elseif is_call(call) && is_dynamic(body, call)
-            T = value_type(body, i)
-            if T === Union{}
-                replace_call!(body, i, deferred_call(body, call, deferred_throw, thrown_type(body, i)))
-            elseif T <: Exception
-                replace_call!(body, i, deferred_call(body, call, deferred_throw, isconcretetype(T) ? T : nothing))
-            end
+        elseif is_wordy_error(body, call)
+            replace_call!(body, i, deferred_call(body, call, deferred_throw, ErrorException))
         end
     end
+end
+
+# Calls in `body` that are still open and lead to a throw anyway: there the exception is thrown.
+function defer_open_call!(body::Body, i::Int, call::Expr)
+    T = value_type(body, i)
+    if T === Union{} || T <: Exception
+        replace_call!(body, i, deferred_call(body, call, deferred_throw, isconcretetype(T) ? T : thrown_type(body, i)))
+    else
+        replace_call!(body, i, Expr(:call, static_throw, thrown_type(body, i), nothing))
+    end
+end
+
+# `error(a, b…)` makes a text of all its arguments, in a way that hides what it calls.
+function is_wordy_error(body::Body, call::Expr)
+    f, arguments = called(call)
+    known = constant(body, f)
+    known !== nothing && something(known) === error || return false
+    return !(length(arguments) == 1 && operand_type(body, arguments[1]) <: AbstractString) && all(a -> can_go_home(body, a), arguments)
 end
 
 function replace_call!(body::Body, i::Int, replacement::Expr)
@@ -76,6 +86,7 @@ function doomed_statements(body::Body)
     code = body.source.code
     n = length(code)
     doomed = falses(n)
+    any(is_unreachable, code) || return doomed
     # The least set, as a statement is in it only when all its successors are known to be; backward jumps are not.
     for i in n:-1:1
         statement = code[i]

@@ -49,7 +49,7 @@ struct Narrowing
 end
 Narrowing(world::UInt, note::Bool) = Narrowing(world, IdDict{Method,Int}(), note ? OpenCall[] : nothing)
 
-function resolve_calls!(narrowing::Narrowing, body::Body)
+function resolve_calls!(narrowing::Narrowing, body::Body, doomed::BitVector)
     for i in eachindex(body.source.code)
         call = call_of(body.source.code[i])
         if is_invoke(call)
@@ -58,13 +58,19 @@ function resolve_calls!(narrowing::Narrowing, body::Body)
             target === invoked(call) || replace_call!(body, i, Expr(:invoke, target, view(call.args, 2:length(call.args))...))
         elseif is_splat(body, call)
             replacement = resolved_splat(narrowing, body, call)
-            replacement === nothing || replace_call!(body, i, replacement)
+            if replacement !== nothing
+                replace_call!(body, i, replacement)
+            elseif doomed[i] && !makes_tuple(body, call)
+                defer_open_call!(body, i, call)
+            end
         elseif is_call(call) && is_dynamic(body, call)
             target = resolved(narrowing, body, call)
-            if target === nothing || infer!(target, narrowing.world) === nothing
-                narrowing.left_open === nothing || push!(narrowing.left_open, open_call(body, i, call))
-            else
+            if target !== nothing && infer!(target, narrowing.world) !== nothing
                 replace_call!(body, i, Expr(:invoke, target, call.args...))
+            elseif doomed[i]
+                defer_open_call!(body, i, call)
+            else
+                narrowing.left_open === nothing || push!(narrowing.left_open, open_call(body, i, call))
             end
         end
     end
@@ -94,6 +100,9 @@ function is_splat(body::Body, @nospecialize(call))
     f = constant(body, called(call)[1])
     return f !== nothing && something(f) === Core._apply_iterate
 end
+
+# The runtime has `tuple(xs...)`.
+makes_tuple(body::Body, call::Expr) = (splat = splatted(body, call); splat !== nothing && splat[1] === tuple)
 
 # `f(xs...)` where all `xs` are tuples of known types is a call with so many arguments.
 function resolved_splat(narrowing::Narrowing, body::Body, call::Expr)

@@ -52,7 +52,9 @@ function constant(body::Body, @nospecialize(operand))
     if operand isa Core.SSAValue
         type = body.source.ssavaluetypes[operand.id]
         type isa Core.Compiler.Const && return Some(type.val)
-        return type isa DataType && isdefined(type, :instance) ? Some(type.instance) : nothing
+        type isa DataType && isdefined(type, :instance) && return Some(type.instance)
+        statement = body.source.code[operand.id]
+        return statement isa Union{GlobalRef,QuoteNode} ? constant(body, statement) : nothing
     elseif operand isa Core.SlotNumber
         type = operand_type(body, operand)
         return type isa DataType && isdefined(type, :instance) ? Some(type.instance) : nothing
@@ -87,7 +89,8 @@ function operand_type(body::Body, @nospecialize(operand))
     if operand isa Core.SlotNumber
         parameters = Base.unwrap_unionall(body.instance.specTypes).parameters
         n = Int(body.instance.def.nargs)
-        return operand.id < n || (operand.id == n && !body.instance.def.isva) ? parameters[operand.id] : Any
+        (operand.id < n || (operand.id == n && !body.instance.def.isva)) && return parameters[operand.id]
+        return operand.id == n ? Tuple{parameters[n:end]...} : Any # the last takes all that is left
     end
     known = constant(body, operand)
     return known === nothing ? Any : Core.Typeof(something(known))

@@ -1,0 +1,80 @@
+# The way to a throw: texts are made at home, everything else of the exception is real, and nothing that is only needed there is shipped
+# or in the way.
+
+include("shipping.jl")
+using BitCode.Capture: Splat, deferred_text
+
+negative(x) = x > 0 ? x : error("negative: $x!")
+wordy(x) = x > 0 ? x : error("negative: ", x, "!")
+root(x) = sqrt(x)
+dynamic_message(x) = x > 0 ? x : throw(ArgumentError(string("bad ", Any[x][1], " of ", typeof(x))))
+struct Mine <: Exception
+    what::String
+    value::Int
+end
+mine(x) = x > 0 ? x : throw(Mine(string("value ", x), x))
+looks_at_text(x) = x > 0 ? x : throw(Mine(string("value ", x), length(string("abc", x))))
+text_is_result(x) = x > 0 ? string(x) : "none"
+unknown_call(x) = x > 0 ? x : throw(Ref{Any}(x)[] + 1)
+loops(n) = while true
+    n = n > 100 ? error("over") : n + Ref{Any}(1)[]
+end
+
+names(s) = [f for f in s.deferrable]
+
+@testset "texts are not shipped" begin
+    s = shipped(negative, Int)
+    @test "bc_defer" in s.imports
+    @test string in names(s) || Base.print_to_string in names(s)
+    @test all(f -> any(o -> o === f, s.objects), s.deferrable)
+    # Neither the code that formats nor what it needs.
+    @test !any(symbol -> occursin("string", symbol), s.imports)
+    @test s.functions <= 3
+    s = shipped(root, Float64)
+    @test "bc_defer" in s.imports && length(s.archive) < 5000
+    @test DomainError in s.objects
+end
+
+@testset "an error of several words" begin
+    s = shipped(wordy, Int)
+    @test "bc_throw_deferred" in s.imports
+    @test error in s.deferrable && ErrorException in s.objects
+end
+
+@testset "dynamic code on the way to a throw is not in the way" begin
+    @test "bc_defer" in shipped(dynamic_message, Int).imports
+    @test shipped(unknown_call, Int) isa Shipped
+end
+
+@testset "exceptions of the user's own" begin
+    s = shipped(mine, Int)
+    @test Mine in s.objects
+    @test "bc_defer" in s.imports
+end
+
+@testset "texts that somebody looks at are real" begin
+    # A text that is returned is no message.
+    @test !("bc_defer" in shipped(text_is_result, Int).imports)
+    s = shipped(looks_at_text, Int)
+    @test "jl_alloc_string" in s.imports || "jl_array_to_string" in s.imports
+end
+
+@testset "an endless loop is not the way to a throw" begin
+    found = try shipped(loops, Int); [] catch e; e.reasons end
+    @test any(r -> r.kind == :dynamic_dispatch, found)
+end
+
+@testset "what is deferred means the same here" begin
+    @test deferred_text(string, 1, "a") == "1a"
+    @test Splat{typeof(string)}()((1, "a"), [2]) == "1a2"
+    @test_throws ErrorException Capture.deferred_throw(nothing, error, "x")
+    @test_throws ErrorException Capture.static_throw(nothing, nothing)
+end
+
+@testset "inferred code in Julia's cache is as it was" begin
+    before = [string(ci) for ci in code_typed(negative, Tuple{Int})]
+    shipped(negative, Int)
+    @test [string(ci) for ci in code_typed(negative, Tuple{Int})] == before
+    @test negative(1) == 1
+    @test_throws ErrorException("negative: -1!") negative(-1)
+end
