@@ -4,7 +4,7 @@
 include("shipping.jl")
 using BitCode.Capture: Splat, deferred_text
 
-negative(x) = x > 0 ? x : error("negative: $x!")
+negative(x) = x > 0 ? x : error("negative: $(x)!")
 wordy(x) = x > 0 ? x : error("negative: ", x, "!")
 root(x) = sqrt(x)
 dynamic_message(x) = x > 0 ? x : throw(ArgumentError(string("bad ", Any[x][1], " of ", typeof(x))))
