@@ -5,10 +5,11 @@
 use crate::boxes;
 use crate::builtin::{Builtins, id};
 use crate::exception::throw;
-use crate::function::{Args, jl_f_tuple};
+use crate::function::Args;
 use crate::layout::{DataType, Value};
 use crate::memory::{object, struct_of};
 use crate::string;
+use crate::tuple::jl_f_tuple;
 use libc::c_char;
 use std::ffi::CStr;
 

@@ -8,19 +8,17 @@ use crate::boxes::{jl_box_int64, jl_new_bits};
 use crate::builtin::{Builtins, id};
 use crate::egal;
 use crate::error::{argument_error, error, jl_bounds_error_int, jl_bounds_error_v, wrong_type};
-use crate::exception::{jl_throw, throw, throw_instance};
-use crate::layout::{
-    DataType, SVEC_DATA, Value, set_reference_at, string_bytes, symbol_bytes, type_of,
-};
-use crate::memory::{check_stack, object, struct_of};
-use crate::thread::ThreadState;
-use crate::types::{self, FieldKind, TypeCell, TypeDescription, flag};
+use crate::exception::{jl_throw, throw_instance};
+use crate::layout::{DataType, SVEC_DATA, Value, string_bytes, symbol_bytes, type_of};
+use crate::memory::object;
+use crate::tuple::field_count;
+use crate::types::{self, FieldKind, TypeCell, flag};
 use std::ptr;
 
 /// The arguments of a built-in function: so many references, one after the other.
 #[derive(Clone, Copy)]
 #[repr(transparent)]
-pub(crate) struct Args(*const *mut Value);
+pub(crate) struct Args(pub(crate) *const *mut Value);
 
 impl Args {
     /// # Safety
@@ -30,7 +28,7 @@ impl Args {
     }
 
     /// Argument `i`, which the function has counted.
-    fn at(self, i: usize) -> *mut Value {
+    pub(crate) fn at(self, i: usize) -> *mut Value {
         // SAFETY: whoever made this value promised that the argument is there.
         unsafe { self.0.wrapping_add(i).read() }
     }
@@ -58,7 +56,7 @@ unsafe fn check_count(name: &str, count: u32, least: u32, most: u32) {
 }
 
 /// The cell of an object's type.
-unsafe fn cell_of<'a>(value: *const Value) -> &'a TypeCell {
+pub(crate) unsafe fn cell_of<'a>(value: *const Value) -> &'a TypeCell {
     // SAFETY: an object, says the caller.
     unsafe { TypeCell::of_value(value) }
 }
@@ -308,217 +306,6 @@ pub(crate) unsafe extern "C" fn jl_alloc_svec(count: usize) -> *mut Value {
     made
 }
 
-/// `tuple(x...)`.
-///
-/// # Safety
-/// - see [`jl_f_is`].
-pub(crate) unsafe extern "C" fn jl_f_tuple(_f: *mut Value, args: Args, count: u32) -> *mut Value {
-    let builtins = Builtins::get();
-    if count == 0 {
-        return builtins.instance(id::EMPTY_TUPLE);
-    }
-    // SAFETY: as here: naming the type locks and allocates.
-    unsafe { check_stack(ThreadState::current()) };
-    // SAFETY: `count` objects.
-    let values = unsafe { std::slice::from_raw_parts(args.0, count as usize) };
-    // SAFETY: as above.
-    let shape = unsafe { tuple_type(values) };
-    // SAFETY: as here.
-    let made = unsafe { object(shape.size, shape.ty) };
-    // SAFETY: made with that size.
-    unsafe { made.cast::<u8>().write_bytes(0, shape.size) };
-    let mut at = 0;
-    for i in 0..count as usize {
-        let value = args.at(i);
-        // SAFETY: an object.
-        let place = unsafe { place(cell_of(value), at) };
-        if place.inline {
-            let to = made.cast::<u8>().wrapping_add(place.offset);
-            // SAFETY: the field has the value's size.
-            unsafe { to.copy_from_nonoverlapping(value.cast(), place.size) };
-        } else {
-            // SAFETY: the field is a reference.
-            unsafe { set_reference_at(made, place.offset, value) };
-        }
-        at = place.offset + place.size;
-    }
-    made
-}
-
-/// For shipped code: the tuple of all elements of tuples, simple vectors and arrays, as `tuple(xs..., ys...)` makes it.
-///
-/// # Safety
-/// - see [`jl_f_is`].
-pub(crate) unsafe extern "C" fn bc_splat_tuple(
-    _f: *mut Value,
-    args: Args,
-    count: u32,
-) -> *mut Value {
-    let lengths = (0..count as usize).map(|i| collection_length(args.at(i)));
-    let total: usize = lengths.sum();
-    // SAFETY: as here.
-    let (room, _) = unsafe { crate::memory::buffer(total * size_of::<*mut Value>()) };
-    let room = room.cast::<*mut Value>();
-    let mut filled = 0;
-    for i in 0..count as usize {
-        let collection = args.at(i);
-        for index in 0..collection_length(collection) {
-            // SAFETY: as here: inside the collection.
-            let item = unsafe { collection_item(collection, index) };
-            // SAFETY: the buffer has room for all of them.
-            unsafe { room.wrapping_add(filled).write(item) };
-            filled += 1;
-        }
-    }
-    // SAFETY: so many were written.
-    let all = unsafe { Args::new(room) };
-    // SAFETY: as here.
-    unsafe { jl_f_tuple(ptr::null_mut(), all, filled as u32) }
-}
-
-/// How many elements there are in a tuple, simple vector or array, or fields in a struct.
-fn collection_length(collection: *mut Value) -> usize {
-    // SAFETY: an object, say the callers.
-    let cell = unsafe { cell_of(collection) };
-    if cell.record().builtin == id::SIMPLE_VECTOR {
-        // SAFETY: a simple vector starts with its length.
-        return unsafe { collection.cast::<usize>().read() };
-    }
-    if cell.is(flag::ARRAY) {
-        // SAFETY: an array.
-        return unsafe { Header::new(collection.cast()) }.len();
-    }
-    field_count(cell)
-}
-
-/// How many fields a type has, as far as anybody said.
-fn field_count(cell: &TypeCell) -> usize {
-    match cell.links().map_or(0, |links| links.fields.len()) {
-        0 => Builtins::get()
-            .index_tuple_length(cell.data_type())
-            .unwrap_or_else(|| parameters(&cell.record().name)),
-        known => known,
-    }
-}
-
-/// How many parameters a tuple type's name has; 0 for other types.
-fn parameters(name: &str) -> usize {
-    let Some(inner) = name
-        .strip_prefix("Core.Tuple{")
-        .and_then(|rest| rest.strip_suffix('}'))
-    else {
-        return 0;
-    };
-    let mut depth = 0_usize;
-    let separators = inner.bytes().filter(|byte| {
-        match byte {
-            b'{' | b'(' => depth += 1,
-            b'}' | b')' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        *byte == b',' && depth == 0
-    });
-    if inner.is_empty() {
-        0
-    } else {
-        1 + separators.count()
-    }
-}
-
-/// Element `index` of a collection, boxed.
-unsafe fn collection_item(collection: *mut Value, index: usize) -> *mut Value {
-    // SAFETY: an object, says the caller.
-    if unsafe { cell_of(collection) }.is(flag::ARRAY) {
-        // SAFETY: inside the array.
-        return unsafe { jl_arrayref(collection.cast(), index) };
-    }
-    // SAFETY: called from shipped code.
-    unsafe { jl_get_nth_field_checked(collection, index) }
-}
-
-/// How a field of a tuple is stored.
-struct Place {
-    offset: usize,
-    size: usize,
-    align: usize,
-    inline: bool,
-}
-
-fn place(cell: &TypeCell, after: usize) -> Place {
-    let record = cell.record();
-    // Immutable bits are inline; what holds references stays a reference here, which only matters to code that was
-    // compiled for the type, and such code makes its tuples itself.
-    let inline = cell.is(flag::BITS);
-    let (size, align) = if inline {
-        (record.size as usize, record.align.max(1) as usize)
-    } else {
-        (8, 8)
-    };
-    Place {
-        offset: crate::layout::round_up(after, align),
-        size,
-        align,
-        inline,
-    }
-}
-
-struct Shape {
-    ty: *const DataType,
-    size: usize,
-}
-
-/// The type of a tuple of these values. Nothing in here throws: it holds the type's name.
-#[inline(never)]
-unsafe fn tuple_type(values: &[*mut Value]) -> Shape {
-    let mut name = String::from("Core.Tuple{");
-    let mut pointers = Vec::new();
-    let (mut at, mut align, mut bits, mut padding) = (0, 1, true, false);
-    for (i, &value) in values.iter().enumerate() {
-        // SAFETY: an object, says the caller.
-        let cell = unsafe { cell_of(value) };
-        let place = place(cell, at);
-        padding |= place.offset != at || !place.inline || cell.is(flag::PADDING);
-        bits &= place.inline;
-        align = align.max(place.align);
-        if !place.inline {
-            pointers.push(place.offset as u32);
-        }
-        at = place.offset + place.size;
-        name.push_str(if i > 0 { "," } else { "" });
-        name.push_str(&cell.record().name);
-    }
-    name.push('}');
-    let size = crate::layout::round_up(at, align);
-    padding |= size != at;
-    let mut flags = flag::TUPLE | flag::CONCRETE;
-    flags |= if bits { flag::BITS } else { 0 };
-    flags |= if padding { flag::PADDING } else { 0 };
-    flags |= if size == 0 { flag::SINGLETON } else { 0 };
-    let description = TypeDescription {
-        name: &name,
-        flags,
-        size: size as u32,
-        align: align as u16,
-        pointers: &pointers,
-        element: 0,
-        element_flags: 0,
-        ndims: 0,
-        hash: 0,
-    };
-    match types::intern(&description) {
-        Ok(ty) => {
-            let address = ty.data_type();
-            crate::call::keep(ThreadState::current(), ty);
-            Shape { ty: address, size }
-        }
-        // No built-in type but `Tuple{}` is a tuple.
-        Err(_) => Shape {
-            ty: Builtins::get().ty(id::EMPTY_TUPLE),
-            size: 0,
-        },
-    }
-}
-
 /// Reads field `index` (from 0), boxed.
 ///
 /// # Safety
@@ -733,64 +520,6 @@ pub(crate) unsafe extern "C" fn jl_f_arraysize(
     }
     // SAFETY: as here.
     unsafe { jl_box_int64(header.dim(dim as usize - 1) as i64) }
-}
-
-/// What a node cannot do: find the method for arguments whose types were not known when the code was captured.
-unsafe fn refuse_dispatch(callee: *const Value) -> ! {
-    let state = ThreadState::current();
-    // SAFETY: called from shipped code: making the message allocates.
-    unsafe { check_stack(state) };
-    // SAFETY: an object or null, says the caller.
-    let message = unsafe { dispatch_message(state, callee) };
-    // SAFETY: called from shipped code.
-    let exception = unsafe { struct_of(Builtins::get().ty(id::ERROR_EXCEPTION), [message]) };
-    // SAFETY: called from shipped code.
-    unsafe { throw(exception) }
-}
-
-/// The message, as a Julia string. Its Rust form is gone before anything may throw, but for running out of memory.
-#[inline(never)]
-unsafe fn dispatch_message(state: &ThreadState, callee: *const Value) -> *mut Value {
-    // SAFETY: null or the call that this thread is running.
-    let call = unsafe { state.call.get().as_ref() };
-    // SAFETY: the constants live as long as the call.
-    let named = call.and_then(|call| unsafe { (*call.constants).name_of(callee) });
-    // SAFETY: null or an object, says the caller.
-    let name =
-        named.or_else(|| (!callee.is_null()).then(|| unsafe { &*cell_of(callee).record().name }));
-    let text = format!(
-        "the call of {} was not resolved when this function was captured: a node cannot choose methods at run time",
-        name.unwrap_or("a function")
-    );
-    // SAFETY: called from shipped code.
-    unsafe { crate::string::from_bytes(text.as_bytes()) }
-}
-
-/// `f(args...)` with types that nobody knew.
-///
-/// # Safety
-/// - see [`jl_f_is`].
-pub(crate) unsafe extern "C" fn jl_apply_generic(
-    f: *mut Value,
-    _args: Args,
-    _count: u32,
-) -> *mut Value {
-    // SAFETY: as here.
-    unsafe { refuse_dispatch(f) }
-}
-
-/// A call of a known method that was not captured with the rest.
-///
-/// # Safety
-/// - see [`jl_f_is`]; `method` is the method instance.
-pub(crate) unsafe extern "C" fn jl_invoke(
-    _f: *mut Value,
-    _args: Args,
-    _count: u32,
-    method: *mut Value,
-) -> *mut Value {
-    // SAFETY: as here.
-    unsafe { refuse_dispatch(method) }
 }
 
 /// Every other built-in function that only Julia can do.

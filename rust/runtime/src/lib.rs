@@ -20,6 +20,7 @@ pub mod builtin;
 pub mod call;
 pub mod constant;
 mod defer;
+mod dispatch;
 mod egal;
 mod error;
 mod exception;
@@ -35,6 +36,7 @@ mod string;
 pub mod symbol;
 mod table;
 pub mod thread;
+mod tuple;
 pub mod types;
 
 pub use call::{Entry, Limits, Outcome, Output, run};

@@ -3,8 +3,8 @@
 use crate::builtin::{Builtins, id};
 use crate::layout::Value;
 use crate::{
-    array, boxes, call, defer, egal, error, exception, function, hash, machine, math, memory,
-    string, thread,
+    array, boxes, call, defer, dispatch, egal, error, exception, function, hash, machine, math,
+    memory, string, thread, tuple,
 };
 use std::collections::HashMap;
 use std::sync::OnceLock;
@@ -86,9 +86,11 @@ fn runtime() -> Vec<(&'static str, usize)> {
         },
         egal::{jl_egal, jl_object_id, jl_object_id_},
         function::{
-            bc_splat_tuple, jl_isa, jl_subtype, jl_types_equal, jl_typeassert, jl_alloc_svec, jl_get_nth_field_checked, jl_apply_generic,
-            jl_invoke,
+            jl_isa, jl_subtype, jl_types_equal, jl_typeassert, jl_alloc_svec, jl_get_nth_field_checked,
+
         },
+        dispatch::{jl_apply_generic, jl_invoke},
+        tuple::{bc_splat_tuple, jl_f_tuple},
         math::{jl_hrtime, jl_clock_now},
     };
     symbols.extend([
@@ -139,7 +141,7 @@ fn builtin_functions() -> Vec<(&'static str, usize)> {
     let mut symbols = addresses! {
         function::{
             jl_f_is, jl_f_typeof, jl_f_sizeof, jl_f_throw, jl_f_ifelse, jl_f_isa, jl_f_issubtype, jl_f_typeassert,
-            jl_f_svec, jl_f_tuple, jl_f_getfield, jl_f_nfields, jl_f_arrayref, jl_f_arrayset, jl_f_arraysize,
+            jl_f_svec, jl_f_getfield, jl_f_nfields, jl_f_arrayref, jl_f_arrayset, jl_f_arraysize,
         },
     };
     let unsupported = function::jl_f_unsupported as *const () as usize;

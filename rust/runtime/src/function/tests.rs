@@ -4,11 +4,14 @@ use super::*;
 use crate::array::jl_alloc_array_1d;
 use crate::call::{Limits, Outcome, Output, run};
 use crate::constant::{Constants, Description};
+use crate::dispatch::jl_apply_generic;
 use crate::graph::tag;
+use crate::layout::set_reference_at;
 use crate::string::from_bytes;
 use crate::symbol;
 use crate::thread::attach;
-use crate::types::{Field, Links, intern};
+use crate::tuple::{bc_splat_tuple, jl_f_tuple, parameters};
+use crate::types::{Field, Links, TypeDescription, intern};
 
 fn int(value: i64) -> *mut Value {
     // SAFETY: on an attached thread.

@@ -1,0 +1,221 @@
+//! Tuples whose types are only known at run time: made from values, or from the elements of collections.
+
+use crate::array::{Header, jl_arrayref};
+use crate::builtin::{Builtins, id};
+use crate::function::{Args, cell_of, jl_get_nth_field_checked};
+use crate::layout::{DataType, Value, set_reference_at};
+use crate::memory::{check_stack, object};
+use crate::thread::ThreadState;
+use crate::types::{self, TypeCell, TypeDescription, flag};
+use std::ptr;
+
+/// `tuple(x...)`.
+///
+/// # Safety
+/// - called from shipped code, with `count` objects.
+pub(crate) unsafe extern "C" fn jl_f_tuple(_f: *mut Value, args: Args, count: u32) -> *mut Value {
+    let builtins = Builtins::get();
+    if count == 0 {
+        return builtins.instance(id::EMPTY_TUPLE);
+    }
+    // SAFETY: as here: naming the type locks and allocates.
+    unsafe { check_stack(ThreadState::current()) };
+    // SAFETY: `count` objects.
+    let values = unsafe { std::slice::from_raw_parts(args.0, count as usize) };
+    // SAFETY: as above.
+    let shape = unsafe { tuple_type(values) };
+    // SAFETY: as here.
+    let made = unsafe { object(shape.size, shape.ty) };
+    // SAFETY: made with that size.
+    unsafe { made.cast::<u8>().write_bytes(0, shape.size) };
+    let mut at = 0;
+    for i in 0..count as usize {
+        let value = args.at(i);
+        // SAFETY: an object.
+        let place = unsafe { place(cell_of(value), at) };
+        if place.inline {
+            let to = made.cast::<u8>().wrapping_add(place.offset);
+            // SAFETY: the field has the value's size.
+            unsafe { to.copy_from_nonoverlapping(value.cast(), place.size) };
+        } else {
+            // SAFETY: the field is a reference.
+            unsafe { set_reference_at(made, place.offset, value) };
+        }
+        at = place.offset + place.size;
+    }
+    made
+}
+
+/// For shipped code: the tuple of all elements of tuples, simple vectors and arrays, as `tuple(xs..., ys...)` makes it.
+///
+/// # Safety
+/// - called from shipped code, with `count` objects.
+pub(crate) unsafe extern "C" fn bc_splat_tuple(
+    _f: *mut Value,
+    args: Args,
+    count: u32,
+) -> *mut Value {
+    let lengths = (0..count as usize).map(|i| collection_length(args.at(i)));
+    let total: usize = lengths.sum();
+    // SAFETY: as here.
+    let (room, _) = unsafe { crate::memory::buffer(total * size_of::<*mut Value>()) };
+    let room = room.cast::<*mut Value>();
+    let mut filled = 0;
+    for i in 0..count as usize {
+        let collection = args.at(i);
+        for index in 0..collection_length(collection) {
+            // SAFETY: as here: inside the collection.
+            let item = unsafe { collection_item(collection, index) };
+            // SAFETY: the buffer has room for all of them.
+            unsafe { room.wrapping_add(filled).write(item) };
+            filled += 1;
+        }
+    }
+    // SAFETY: so many were written.
+    let all = unsafe { Args::new(room) };
+    // SAFETY: as here.
+    unsafe { jl_f_tuple(ptr::null_mut(), all, filled as u32) }
+}
+
+/// How many elements there are in a tuple, simple vector or array, or fields in a struct.
+fn collection_length(collection: *mut Value) -> usize {
+    // SAFETY: an object, say the callers.
+    let cell = unsafe { cell_of(collection) };
+    if cell.record().builtin == id::SIMPLE_VECTOR {
+        // SAFETY: a simple vector starts with its length.
+        return unsafe { collection.cast::<usize>().read() };
+    }
+    if cell.is(flag::ARRAY) {
+        // SAFETY: an array.
+        return unsafe { Header::new(collection.cast()) }.len();
+    }
+    field_count(cell)
+}
+
+/// How many fields a type has, as far as anybody said.
+pub(crate) fn field_count(cell: &TypeCell) -> usize {
+    match cell.links().map_or(0, |links| links.fields.len()) {
+        0 => Builtins::get()
+            .index_tuple_length(cell.data_type())
+            .unwrap_or_else(|| parameters(&cell.record().name)),
+        known => known,
+    }
+}
+
+/// How many parameters a tuple type's name has; 0 for other types.
+pub(crate) fn parameters(name: &str) -> usize {
+    let Some(inner) = name
+        .strip_prefix("Core.Tuple{")
+        .and_then(|rest| rest.strip_suffix('}'))
+    else {
+        return 0;
+    };
+    let mut depth = 0_usize;
+    let separators = inner.bytes().filter(|byte| {
+        match byte {
+            b'{' | b'(' => depth += 1,
+            b'}' | b')' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        *byte == b',' && depth == 0
+    });
+    if inner.is_empty() {
+        0
+    } else {
+        1 + separators.count()
+    }
+}
+
+/// Element `index` of a collection, boxed.
+unsafe fn collection_item(collection: *mut Value, index: usize) -> *mut Value {
+    // SAFETY: an object, says the caller.
+    if unsafe { cell_of(collection) }.is(flag::ARRAY) {
+        // SAFETY: inside the array.
+        return unsafe { jl_arrayref(collection.cast(), index) };
+    }
+    // SAFETY: called from shipped code.
+    unsafe { jl_get_nth_field_checked(collection, index) }
+}
+
+/// How a field of a tuple is stored.
+struct Place {
+    offset: usize,
+    size: usize,
+    align: usize,
+    inline: bool,
+}
+
+fn place(cell: &TypeCell, after: usize) -> Place {
+    let record = cell.record();
+    // Immutable bits are inline; what holds references stays a reference here, which only matters to code that was
+    // compiled for the type, and such code makes its tuples itself.
+    let inline = cell.is(flag::BITS);
+    let (size, align) = if inline {
+        (record.size as usize, record.align.max(1) as usize)
+    } else {
+        (8, 8)
+    };
+    Place {
+        offset: crate::layout::round_up(after, align),
+        size,
+        align,
+        inline,
+    }
+}
+
+struct Shape {
+    ty: *const DataType,
+    size: usize,
+}
+
+/// The type of a tuple of these values. Nothing in here throws: it holds the type's name.
+#[inline(never)]
+unsafe fn tuple_type(values: &[*mut Value]) -> Shape {
+    let mut name = String::from("Core.Tuple{");
+    let mut pointers = Vec::new();
+    let (mut at, mut align, mut bits, mut padding) = (0, 1, true, false);
+    for (i, &value) in values.iter().enumerate() {
+        // SAFETY: an object, says the caller.
+        let cell = unsafe { cell_of(value) };
+        let place = place(cell, at);
+        padding |= place.offset != at || !place.inline || cell.is(flag::PADDING);
+        bits &= place.inline;
+        align = align.max(place.align);
+        if !place.inline {
+            pointers.push(place.offset as u32);
+        }
+        at = place.offset + place.size;
+        name.push_str(if i > 0 { "," } else { "" });
+        name.push_str(&cell.record().name);
+    }
+    name.push('}');
+    let size = crate::layout::round_up(at, align);
+    padding |= size != at;
+    let mut flags = flag::TUPLE | flag::CONCRETE;
+    flags |= if bits { flag::BITS } else { 0 };
+    flags |= if padding { flag::PADDING } else { 0 };
+    flags |= if size == 0 { flag::SINGLETON } else { 0 };
+    let description = TypeDescription {
+        name: &name,
+        flags,
+        size: size as u32,
+        align: align as u16,
+        pointers: &pointers,
+        element: 0,
+        element_flags: 0,
+        ndims: 0,
+        hash: 0,
+    };
+    match types::intern(&description) {
+        Ok(ty) => {
+            let address = ty.data_type();
+            crate::call::keep(ThreadState::current(), ty);
+            Shape { ty: address, size }
+        }
+        // No built-in type but `Tuple{}` is a tuple.
+        Err(_) => Shape {
+            ty: Builtins::get().ty(id::EMPTY_TUPLE),
+            size: 0,
+        },
+    }
+}
