@@ -258,12 +258,6 @@ function call_error(call::API.Handle)
     return BitCodeError(code_name(code[]), unsafe_string(message))
 end
 
-function call_timings(call::API.Handle)
-    timings = Ref{API.Timings}()
-    status = API.bc_call_timings(call, timings)
-    return status == 0 ? timings[] : nothing
-end
-
 # `libuv` wakes the task that waits for `async`; that is all it does, so any thread may call it.
 wake_by(async::Base.AsyncCondition, call::API.Handle) =
     API.bc_call_notify(call, cglobal(:uv_async_send), Base.unsafe_convert(Ptr{Cvoid}, async))

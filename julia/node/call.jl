@@ -1,5 +1,5 @@
-# A call: pack, `bc_call`, unpack. `start` and `finish` are the halves for those who do not wait at once (future.jl); `call_and_wait`
-# is both in one, and the only way that has to be fast.
+# A call: pack, `bc_call`, unpack. `call_and_wait` does it all at once, and is the way that has to be fast; `start` only sends, for those who
+# do not wait at once (future.jl).
 
 # How long the calling thread itself drives the transport before it lets other tasks run. A warm call is over by then.
 const SPIN_NS = UInt64(30_000)

@@ -25,10 +25,3 @@ function client_for(setting::AbstractString)
         return client
     end
 end
-
-"""
-    fabric(client) -> String
-
-What UCX offers under the client's setting.
-"""
-fabric(client::Client) = unsafe_string(API.bc_client_transport(client.handle))
