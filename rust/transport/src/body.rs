@@ -111,12 +111,11 @@ impl Body {
     /// short body only a cache line or all of the inline bytes are copied, without a call.
     #[inline]
     pub(crate) fn move_to(&mut self, to: &mut Self) {
-        if self.block.is_some() {
-            *to = std::mem::take(self);
-            return;
-        }
         to.len = self.len;
-        if self.len <= 64 {
+        if self.block.is_some() {
+            to.block = self.block.take();
+            to.home = self.home.take();
+        } else if self.len <= 64 {
             let from = self.inline.as_ptr().cast::<MaybeUninit<[u8; 64]>>();
             // SAFETY: the first half of one inline array to that of another.
             unsafe {

@@ -23,6 +23,8 @@ mod region;
 mod ring;
 mod sleep;
 mod status;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 pub use fabric::UcxFabric;

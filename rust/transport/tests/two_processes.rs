@@ -1,6 +1,11 @@
 //! Frames between two real processes, over shared memory and over TCP. The other process is this test binary again, in
 //! the role that `the_other_process` plays.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "in a test a panic is a failure with its place"
+)]
+
 mod other;
 
 use std::sync::Arc;

@@ -3,6 +3,11 @@
 //! `cargo run --release -p bitcode-transport --example pingpong -- [--transport shm|tcp|…] [--mode raw|raw-contiguous|fabric]
 //! [--sizes 8,1024] [--rounds N]`. A size is that of the body; the frame's header of 64 bytes comes on top.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a measurement that cannot go on ends there"
+)]
+
 mod raw;
 
 use std::io::{BufRead, BufReader, Write};

@@ -8,7 +8,7 @@ use ucx_sys as sys;
 
 /// How the 64-byte header travels.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Layout {
+pub(crate) enum Layout {
     /// As the active message's header argument.
     Argument,
     /// In front of the data, in one buffer.
@@ -16,7 +16,7 @@ pub enum Layout {
 }
 
 /// One worker and one endpoint, never freed: the process ends with the measurement.
-pub struct Raw {
+pub(crate) struct Raw {
     worker: sys::ucp_worker_h,
     endpoint: sys::ucp_ep_h,
     layout: Layout,
@@ -50,7 +50,7 @@ fn context(tls: Option<&str>, devices: Option<&str>, wakeup: bool) -> sys::ucp_c
     check("config", unsafe {
         sys::ucp_config_read(ptr::null(), ptr::null(), &mut config)
     });
-    let mut set = |name: &str, value: &str| {
+    let set = |name: &str, value: &str| {
         let (name, value) = (CString::new(name).unwrap(), CString::new(value).unwrap());
         // SAFETY: a live configuration and two strings.
         let status = unsafe { sys::ucp_config_modify(config, name.as_ptr(), value.as_ptr()) };
@@ -151,7 +151,12 @@ unsafe extern "C" fn on_error(_arg: *mut c_void, _ep: sys::ucp_ep_h, _status: sy
 }
 
 impl Raw {
-    pub fn new(tls: Option<&str>, devices: Option<&str>, layout: Layout, wakeup: bool) -> Self {
+    pub(crate) fn new(
+        tls: Option<&str>,
+        devices: Option<&str>,
+        layout: Layout,
+        wakeup: bool,
+    ) -> Self {
         let context = context(tls, devices, wakeup);
         let mut params: sys::ucp_worker_params_t = zeroed();
         params.field_mask = sys::UCP_WORKER_PARAM_FIELD_THREAD_MODE as u64;
@@ -190,7 +195,7 @@ impl Raw {
         }
     }
 
-    pub fn address(&self) -> Vec<u8> {
+    pub(crate) fn address(&self) -> Vec<u8> {
         let (mut address, mut len) = (ptr::null_mut(), 0);
         // SAFETY: a live worker.
         check("address", unsafe {
@@ -200,7 +205,7 @@ impl Raw {
         unsafe { std::slice::from_raw_parts(address.cast::<u8>(), len) }.to_vec()
     }
 
-    pub fn connect(&mut self, address: &[u8], peer_mode: bool) {
+    pub(crate) fn connect(&mut self, address: &[u8], peer_mode: bool) {
         let mut params: sys::ucp_ep_params_t = zeroed();
         params.field_mask = u64::from(
             sys::UCP_EP_PARAM_FIELD_REMOTE_ADDRESS
@@ -233,7 +238,7 @@ impl Raw {
     }
 
     /// Sends the 64-byte header and the body; `message` holds both, one behind the other.
-    pub fn send(&mut self, message: &[u8]) {
+    pub(crate) fn send(&mut self, message: &[u8]) {
         let param: sys::ucp_request_param_t = zeroed();
         let (header, data) = match self.layout {
             Layout::Argument => message.split_at(64),
@@ -268,13 +273,13 @@ impl Raw {
         }
     }
 
-    pub fn progress(&mut self) {
+    pub(crate) fn progress(&mut self) {
         // SAFETY: a live worker, one thread.
         unsafe { sys::ucp_worker_progress(self.worker) };
     }
 
     /// Progresses until `count` messages have arrived.
-    pub fn receive(&mut self, count: u64) {
+    pub(crate) fn receive(&mut self, count: u64) {
         loop {
             // SAFETY: written by callbacks that run in `progress` on this thread.
             let arrived = unsafe { ptr::read_volatile(&raw const self.inbox.arrived) };

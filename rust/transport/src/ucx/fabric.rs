@@ -71,6 +71,12 @@ impl UcxFabric {
         })
     }
 
+    /// The number that it drew for itself.
+    #[cfg(test)]
+    pub(crate) fn number(&self) -> u64 {
+        self.sender
+    }
+
     /// Where its bodies come from.
     pub(crate) fn pool(&self) -> &Arc<BodyPool> {
         &self.pool

@@ -105,7 +105,7 @@ impl Inbox {
         } else {
             let mut block = self.pool.take(bytes.len());
             block.copy_from_slice(bytes);
-            self.frames.push(header, |body| *body = block);
+            self.frames.push(header, |body| block.move_to(body));
         }
     }
 
@@ -459,9 +459,11 @@ fn fetched(state: &mut State, fetch: *mut Fetch, status: sys::ucs_status_t) {
         );
     }
     match fetch.target {
-        Target::Whole(body) => {
+        Target::Whole(mut body) => {
             if status == sys::UCS_OK {
-                inbox.frames.push(&fetch.header, |place| *place = body);
+                inbox
+                    .frames
+                    .push(&fetch.header, |place| body.move_to(place));
             }
         }
         Target::Part(id) => {

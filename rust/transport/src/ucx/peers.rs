@@ -129,3 +129,62 @@ impl Peers {
 fn id(generation: u32, index: u32) -> PeerId {
     PeerId(u64::from(generation) << 32 | u64::from(index))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn endpoint(number: usize) -> Endpoint {
+        Endpoint::from_raw(std::ptr::without_provenance_mut(number))
+    }
+
+    #[test]
+    fn a_number_is_never_used_twice() {
+        let mut peers = Peers::default();
+        let first = peers.add(endpoint(1), 10);
+        let second = peers.add(endpoint(2), 20);
+        assert!(peers.knows(10) && peers.knows(20) && !peers.knows(30));
+        assert!(peers.remove(first).is_some());
+        assert!(peers.remove(first).is_none());
+        let third = peers.add(endpoint(3), 30);
+        assert!(third != first && third != second);
+        assert_eq!(peers.places.len(), 2, "but its place is");
+        assert!(peers.endpoint(first).is_err());
+        assert!(peers.endpoint(second).is_ok_and(|got| got == endpoint(2)));
+        assert!(peers.endpoint(third).is_ok_and(|got| got == endpoint(3)));
+        assert!(!peers.knows(10));
+    }
+
+    #[test]
+    fn a_failure_is_noted_once_and_remembered() {
+        let mut peers = Peers::default();
+        let peer = peers.add(endpoint(1), 10);
+        assert_eq!(peers.fail(endpoint(9), PeerFailure::Reset), None);
+        assert_eq!(peers.fail(endpoint(1), PeerFailure::Reset), Some(peer));
+        assert_eq!(peers.fail(endpoint(1), PeerFailure::Timeout), None);
+        assert!(matches!(
+            peers.endpoint(peer),
+            Err(TransportError::PeerFailed(PeerFailure::Reset))
+        ));
+        assert!(
+            peers
+                .bury(peer)
+                .is_some_and(|(got, sender)| got == endpoint(1) && sender == 10)
+        );
+        assert!(peers.bury(peer).is_none(), "an endpoint is closed once");
+        assert!(peers.close_all().is_empty());
+        assert!(
+            peers
+                .remove(peer)
+                .is_some_and(|peer| peer.endpoint.is_none())
+        );
+        assert!(matches!(
+            peers.endpoint(peer),
+            Err(TransportError::UnknownPeer(_))
+        ));
+        assert!(matches!(
+            peers.endpoint(PeerId(77)),
+            Err(TransportError::UnknownPeer(_))
+        ));
+    }
+}
