@@ -15,6 +15,22 @@ end
 Base.show(io::IO, value::OpaqueValue) = print(io, value.name)
 Base.showerror(io::IO, value::OpaqueValue) = print(io, value.name, " (could not be sent back whole)")
 
+"""
+    OmittedArray
+
+Stands for an array that was too large to come along with an exception: its size and its type are known, its elements are not.
+"""
+struct OmittedArray{T,N} <: AbstractArray{T,N}
+    type::Any
+    dims::NTuple{N,Int}
+end
+
+Base.size(array::OmittedArray) = array.dims
+Base.getindex(array::OmittedArray, indices::Int...) = error("the elements of this array stayed on the node: it was too large to come along with an exception")
+Base.summary(io::IO, array::OmittedArray) = print(io, Base.dims2string(array.dims), " ", array.type)
+Base.show(io::IO, array::OmittedArray) = summary(io, array)
+Base.show(io::IO, ::MIME"text/plain", array::OmittedArray) = summary(io, array)
+
 # Numbers of types that every node knows: index = number (docs/ABI.md, "Builtin types").
 const BUILTIN_TYPES = Any[
     Int8, Int16, Int32, Int64, Int128, UInt8, UInt16, UInt32, UInt64, UInt128, Float16, Float32, Float64, Bool, Char, String, Symbol,
@@ -205,7 +221,9 @@ function graph_array(r::GraphReader)
     rank = take_number(r, UInt32)
     rank == ndims(type) || throw(MalformedGraph("a $type does not have $rank dimensions"))
     dims = ntuple(_ -> graph_dimension(take_number(r, UInt64)), ndims(type))
-    references = take_number(r, UInt8) != 0
+    form = take_number(r, UInt8)
+    form == 2 && return r.made[place] = OmittedArray{eltype(type),ndims(type)}(type, dims)
+    references = graph_index(form, 2) == 2
     E = eltype(type)
     references == !Base.allocatedinline(E) || throw(MalformedGraph("a $type has another kind of elements"))
     count = Base.checked_mul(1, dims...)
