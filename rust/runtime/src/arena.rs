@@ -5,6 +5,7 @@
 //! thread's state, where emitted code uses them directly; this file is what happens when a chunk is full.
 
 use crate::layout::{CACHE_ALIGN, OBJECT_ALIGN, TAG_BYTES, Value, round_up, set_tag};
+use crate::pages;
 use std::cell::Cell;
 use std::ptr;
 
@@ -160,23 +161,21 @@ impl Arena {
     /// Memory from the system, aligned to [`CACHE_ALIGN`] and counted.
     fn take(&self, bytes: usize) -> Result<*mut u8, Exhausted> {
         let used = self.used.get().checked_add(bytes).ok_or(Exhausted)?;
-        if used > self.limit.get() || bytes > isize::MAX as usize {
+        if used > self.limit.get() {
             return Err(Exhausted);
         }
-        let mut memory = ptr::null_mut();
-        // SAFETY: writes one pointer into a local.
-        let failed = unsafe { libc::posix_memalign(&raw mut memory, CACHE_ALIGN, bytes) };
-        if failed != 0 {
+        let memory = pages::take(bytes);
+        if memory.is_null() {
             return Err(Exhausted);
         }
         self.used.set(used);
-        Ok(memory.cast())
+        Ok(memory)
     }
 
     fn give_back(&self, memory: *mut u8, bytes: usize) {
         self.used.set(self.used.get() - bytes);
         // SAFETY: came from `take`, and is used no more.
-        unsafe { libc::free(memory.cast()) };
+        unsafe { pages::give_back(memory) };
     }
 
     /// A buffer without a tag, aligned to 16.

@@ -3,9 +3,10 @@
 use crate::constant::Constants;
 use crate::defer::Deferred;
 use crate::graph;
-use crate::layout::{CACHE_ALIGN, Value};
+use crate::layout::Value;
 use crate::machine::{FloatControl, Landing, bc_enter};
 use crate::memory::or_throw;
+use crate::pages;
 use crate::thread::{ThreadState, attach};
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -113,15 +114,12 @@ impl Output {
                 .max(4096)
                 .checked_next_multiple_of(4096)
                 .unwrap_or(usize::MAX);
-            let mut memory = ptr::null_mut();
-            // SAFETY: writes one pointer into a local.
-            let failed = room > isize::MAX as usize
-                || unsafe { libc::posix_memalign(&raw mut memory, CACHE_ALIGN, room) } != 0;
-            if failed {
+            let memory = pages::take(room);
+            if memory.is_null() {
                 return ptr::null_mut();
             }
             // SAFETY: null or memory from an earlier `reserve`, replaced here.
-            unsafe { libc::free(self.memory.replace(memory.cast()).cast()) };
+            unsafe { pages::give_back(self.memory.replace(memory)) };
             self.room.set(room);
         }
         self.length.set(length);
@@ -155,7 +153,7 @@ impl Default for Output {
 impl Drop for Output {
     fn drop(&mut self) {
         // SAFETY: null or memory from `reserve`.
-        unsafe { libc::free(self.memory.get().cast()) };
+        unsafe { pages::give_back(self.memory.get()) };
     }
 }
 

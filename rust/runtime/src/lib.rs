@@ -32,6 +32,7 @@ pub mod layout;
 pub mod machine;
 mod math;
 mod memory;
+mod pages;
 mod string;
 pub mod symbol;
 mod table;

@@ -8,7 +8,6 @@
 mod calls;
 mod exceptions;
 mod faults;
-mod freeing;
 mod lowering;
 mod objects;
 mod refusals;

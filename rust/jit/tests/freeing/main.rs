@@ -1,7 +1,23 @@
-//! Code and memory come back.
+//! Code and memory come back. In a process of their own, one after the other: they look at the process's memory.
 
-use crate::support::{Case, call};
+#![expect(
+    clippy::unwrap_used,
+    reason = "what fails in a test's helper is a failed test"
+)]
+
+#[path = "../all/support.rs"]
+#[expect(dead_code, reason = "shared with the other tests")]
+mod support;
+
 use bitcode_jit::Outcome;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use support::{Case, call};
+
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// The process's resident and mapped memory, in bytes.
 fn memory() -> (usize, usize) {
@@ -42,7 +58,7 @@ fn large(seed: usize) -> String {
 
 #[test]
 fn dropped_code_is_unmapped() {
-    // Other tests compile at the same time: what is counted is our own mappings, by what stays behind.
+    let _alone = alone();
     let text = large(0);
     let case = Case::new(&text);
     let kept = case.compile().unwrap();
@@ -69,6 +85,7 @@ fn dropped_code_is_unmapped() {
 
 #[test]
 fn the_same_names_live_side_by_side() {
+    let _alone = alone();
     let text = |value: u64| {
         format!(
             "@state = internal global i64 {value}\n\
@@ -98,6 +115,7 @@ fn the_same_names_live_side_by_side() {
 
 #[test]
 fn a_hundred_thousand_calls_keep_memory_flat() {
+    let _alone = alone();
     let case = Case::new(
         r#"
 declare ptr @julia.ptls_states()
@@ -131,6 +149,7 @@ define i32 @bitcode_entry(i64, i64, i64) {
 
 #[test]
 fn threads_compile_at_the_same_time() {
+    let _alone = alone();
     std::thread::scope(|scope| {
         for seed in 0..4 {
             scope.spawn(move || {
