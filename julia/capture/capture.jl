@@ -32,6 +32,7 @@ include("references.jl")
 include("invariance.jl")
 include("passes.jl")
 include("errorpaths.jl")
+include("handlers.jl")
 include("method.jl")
 include("standins.jl")
 include("rounding.jl")
@@ -103,12 +104,16 @@ function capture(@nospecialize(f), @nospecialize(types::Type{<:Tuple}), name::St
     world = Base.get_world_counter()
     instance = find_instance(f, types, world)
     instance isa Offence && throw(CaptureError(name, [Reason(instance)]))
-    shipped = attempt(instance, Narrowing(world, false), libraries) do work, finish
-        isempty(offences!(work)) ? finish(name, arguments, result) : nothing
+    finished(work, finish) = isempty(offences!(work)) ? finish(name, arguments, result) : nothing
+    narrowing = Narrowing(world)
+    shipped = attempt(finished, instance, narrowing, libraries)
+    if shipped !== nothing
+        (narrowing.examines && !isempty(shipped.deferrable)) || return shipped
+        with_texts = attempt(finished, instance, Narrowing(world; defers_texts=false), libraries)
+        return with_texts === nothing ? shipped : with_texts
     end
-    shipped === nothing || return shipped
     # Once more with the lines of the source, to say where.
-    narrowing = Narrowing(world, true)
+    narrowing = Narrowing(world; note=true)
     reasons = attempt(instance, narrowing, libraries; debug=true) do work, finish
         locate(work, offences!(work), narrowing.left_open)
     end
@@ -122,7 +127,7 @@ function attempt(action, instance::Core.MethodInstance, narrowing::Narrowing, li
     clock = Clock()
     collecting = GC.enable(false) # objects that are only addresses in the code are not rooted until they are in the table
     try
-        emitted = emit([instance], world, body -> prepare!(narrowing, body); debug=debug)
+        emitted = emit([instance], world, body -> prepare!(narrowing, body, body.instance === instance); debug=debug)
         lap!(clock, :emit)
         work = Work(Portable(emitted.bitcode), libraries)
         try
@@ -137,9 +142,10 @@ function attempt(action, instance::Core.MethodInstance, narrowing::Narrowing, li
 end
 
 # What is done to every inferred body before it is emitted.
-function prepare!(narrowing::Narrowing, body::Body)
+function prepare!(narrowing::Narrowing, body::Body, is_entry::Bool)
+    is_entry || (narrowing.examines |= examines_exceptions(body))
     doomed = doomed_statements(body)
-    defer_messages!(body, doomed)
+    defer_messages!(body, doomed, narrowing.defers_texts)
     stand_in!(narrowing, body)
     keep_rounding!(body)
     resolve_calls!(narrowing, body, doomed)

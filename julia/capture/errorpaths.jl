@@ -18,9 +18,9 @@ struct Splat{F} end
 (::Splat{F})(collections...) where {F} = F.instance(Iterators.flatten(collections)...)
 
 # Rewrites what leads to a throw in `body`, in place; `doomed` says which statements do.
-function defer_messages!(body::Body, doomed::BitVector)
+function defer_messages!(body::Body, doomed::BitVector, defers_texts::Bool)
     any(doomed) || return
-    texts = deferrable_texts(body, doomed)
+    texts = defers_texts ? deferrable_texts(body, doomed) : Set{Int}()
     for i in eachindex(body.source.code)
         doomed[i] || continue
         call = call_of(body.source.code[i])
@@ -31,7 +31,7 @@ function defer_messages!(body::Body, doomed::BitVector)
         elseif i in texts
             replace_call!(body, i, deferred_call(body, call, deferred_text))
             body.source.ssavaluetypes[i] = String
-        elseif is_wordy_error(body, call)
+        elseif defers_texts && is_wordy_error(body, call)
             replace_call!(body, i, deferred_call(body, call, deferred_throw, ErrorException))
         end
     end

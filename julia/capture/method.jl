@@ -42,12 +42,15 @@ callable_words(@nospecialize(f)) = f isa Function ? string(nameof(f)) : string(f
 # How often one method may be narrowed in one capture: types may grow for ever on the way through a recursion.
 const MAX_NARROWINGS = 16
 
-struct Narrowing
+mutable struct Narrowing
     world::UInt
     counts::IdDict{Method,Int}
     left_open::Union{Nothing,Vector{OpenCall}} # noted if somebody wants to know
+    defers_texts::Bool                         # leave texts of exceptions to the origin
+    examines::Bool                             # some body looks into exceptions that it catches
 end
-Narrowing(world::UInt, note::Bool) = Narrowing(world, IdDict{Method,Int}(), note ? OpenCall[] : nothing)
+Narrowing(world::UInt; note::Bool=false, defers_texts::Bool=true) =
+    Narrowing(world, IdDict{Method,Int}(), note ? OpenCall[] : nothing, defers_texts, false)
 
 function resolve_calls!(narrowing::Narrowing, body::Body, doomed::BitVector)
     for i in eachindex(body.source.code)

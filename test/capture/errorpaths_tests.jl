@@ -78,3 +78,14 @@ end
     @test negative(1) == 1
     @test_throws ErrorException("negative: -1!") negative(-1)
 end
+
+@testset "texts that a handler looks at are real" begin
+    ignores(x) = try sqrt(x) catch; NaN end
+    asks_type(x) = try sqrt(x) catch e; e isa DomainError ? NaN : rethrow() end
+    reads_text(x) = try negative(x) catch e; e isa ErrorException ? length(e.msg) : 0 end
+    @test "bc_defer" in shipped(ignores, Float64).imports
+    @test "bc_defer" in shipped(asks_type, Float64).imports
+    s = shipped(reads_text, Int)
+    @test !("bc_defer" in s.imports)
+    @test isempty(s.deferrable)
+end

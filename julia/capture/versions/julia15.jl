@@ -2,7 +2,7 @@
 # instance with all it calls, how its calls look in LLVM, and where things lie in memory. No other file of this room knows a version.
 #
 # The seam, which the file of every version range defines:
-#   statements   is_return, is_unreachable, goto_target, branch_target, handler_target, call_of, is_invoke, is_call, invoked, called
+#   statements   is_return, is_unreachable, goto_target, branch_target, handler_target, is_caught_exception, call_of, is_invoke, is_call, invoked, called
 #   C calls      is_foreign_call, foreign_operands, foreign_name
 #   bodies       Body, value_type, operand_type, constant, line_of
 #   emission     emit(instances, world, rewrite!) -> Emitted, infer!
@@ -17,6 +17,7 @@ is_unreachable(@nospecialize(statement)) = statement isa Expr && statement.head 
 # Where a statement jumps to, 0 if it is none of the kind.
 goto_target(@nospecialize(statement)) = statement isa Core.GotoNode ? statement.label : 0
 branch_target(@nospecialize(statement)) = statement isa Expr && statement.head === :gotoifnot ? statement.args[2]::Int : 0
+is_caught_exception(@nospecialize(statement)) = statement isa Expr && statement.head === :the_exception
 handler_target(@nospecialize(statement)) = statement isa Expr && statement.head === :enter ? statement.args[1]::Int : 0
 
 # The expression of a call in a statement: what it invokes and with what, whether or not its value is assigned.
