@@ -11,7 +11,7 @@ use crate::error::{argument_error, error, jl_bounds_error_int, jl_bounds_error_v
 use crate::exception::{jl_throw, throw_instance};
 use crate::layout::{DataType, SVEC_DATA, Value, string_bytes, symbol_bytes, type_of};
 use crate::memory::object;
-use crate::tuple::field_count;
+use crate::tuple::{TupleField, field_count, tuple_field};
 use crate::types::{self, FieldKind, TypeCell, flag};
 use std::ptr;
 
@@ -365,8 +365,23 @@ unsafe fn field_of_unknown(value: *mut Value, cell: &TypeCell, index: usize) -> 
             None => unsafe { jl_bounds_error_int(value, index as i64 + 1) },
         }
     }
-    // SAFETY: called from shipped code.
-    unsafe { error("the node does not know the fields of this type") }
+    match tuple_field(cell, index) {
+        Some(TupleField { offset, inline }) if inline.is_null() => {
+            // SAFETY: a reference slot.
+            unsafe { reference(value, offset) }
+        }
+        Some(TupleField { offset, inline }) => {
+            let at = value.cast::<u8>().wrapping_add(offset);
+            // SAFETY: a field of that type.
+            unsafe { jl_new_bits(inline, at) }
+        }
+        None if crate::tuple::parameters(&record.name) > 0 && index >= field_count(cell) => {
+            // SAFETY: called from shipped code.
+            unsafe { jl_bounds_error_int(value, index as i64 + 1) }
+        }
+        // SAFETY: called from shipped code.
+        None => unsafe { error("the node does not know the fields of this type") },
+    }
 }
 
 /// What the slot at byte `at` refers to; `UndefRefError` if nothing.

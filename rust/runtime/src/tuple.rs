@@ -104,26 +104,63 @@ pub(crate) fn field_count(cell: &TypeCell) -> usize {
 
 /// How many parameters a tuple type's name has; 0 for other types.
 pub(crate) fn parameters(name: &str) -> usize {
-    let Some(inner) = name
+    parameter_names(name).len()
+}
+
+/// The names of a tuple type's parameters.
+fn parameter_names(name: &str) -> Vec<&str> {
+    let inner = name
         .strip_prefix("Core.Tuple{")
-        .and_then(|rest| rest.strip_suffix('}'))
-    else {
-        return 0;
+        .and_then(|rest| rest.strip_suffix('}'));
+    let Some(inner) = inner.filter(|inner| !inner.is_empty()) else {
+        return Vec::new();
     };
     let mut depth = 0_usize;
-    let separators = inner.bytes().filter(|byte| {
-        match byte {
-            b'{' | b'(' => depth += 1,
-            b'}' | b')' => depth = depth.saturating_sub(1),
-            _ => {}
+    inner
+        .split(|character| {
+            match character {
+                '{' | '(' => depth += 1,
+                '}' | ')' => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+            character == ',' && depth == 0
+        })
+        .collect()
+}
+
+/// A field of a tuple.
+pub(crate) struct TupleField {
+    /// Where it starts.
+    pub(crate) offset: usize,
+    /// The type of its bytes; null for a reference.
+    pub(crate) inline: *const DataType,
+}
+
+/// Field `index` of a tuple whose fields nobody described, by the names of its parameters. Nothing in here throws.
+#[inline(never)]
+pub(crate) fn tuple_field(cell: &TypeCell, index: usize) -> Option<TupleField> {
+    let mut found = None;
+    let mut at = 0;
+    for (i, name) in parameter_names(&cell.record().name).into_iter().enumerate() {
+        let ty = types::find(name)?;
+        let place = place(&ty, at);
+        at = place.offset + place.size;
+        if i == index {
+            let inline = if place.inline {
+                ty.data_type().cast_const()
+            } else {
+                ptr::null()
+            };
+            found = Some(TupleField {
+                offset: place.offset,
+                inline,
+            });
+            crate::call::keep(ThreadState::current(), ty);
         }
-        *byte == b',' && depth == 0
-    });
-    if inner.is_empty() {
-        0
-    } else {
-        1 + separators.count()
     }
+    // What was guessed must be what the type says.
+    let align = cell.record().align.max(1) as usize;
+    (crate::layout::round_up(at, align) == cell.record().size as usize).then_some(found)?
 }
 
 /// Element `index` of a collection, boxed.

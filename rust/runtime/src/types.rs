@@ -495,6 +495,11 @@ pub fn intern(description: &TypeDescription<'_>) -> Result<TypeRef, LayoutMismat
     Ok(cell)
 }
 
+/// A type of this name, if somebody made one.
+pub(crate) fn find(name: &str) -> Option<TypeRef> {
+    table().by_name.get(name)?.iter().find_map(Weak::upgrade)
+}
+
 /// Is a value of type `ty` also one of type `ancestor`, as far as chains of supertypes tell?
 pub fn is_subtype(ty: &TypeCell, ancestor: *const DataType) -> bool {
     let any = Builtins::get().meta().any;

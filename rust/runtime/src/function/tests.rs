@@ -98,6 +98,10 @@ fn tuples_are_made_and_taken_apart() {
         )
     };
     assert_eq!(parts, (7, text, 9));
+    assert_eq!(apply(jl_f_getfield, &[mixed, int(1)]), builtins.uint8(7));
+    assert_eq!(apply(jl_f_getfield, &[mixed, int(2)]), text);
+    assert_eq!(value_of(apply(jl_f_getfield, &[mixed, int(3)])), 9);
+    assert_eq!(value_of(apply(jl_f_nfields, &[mixed])), 3);
 }
 
 #[test]
