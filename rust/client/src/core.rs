@@ -45,8 +45,9 @@ pub(crate) struct Ended {
 
 /// How many empty polls go by between two looks at the clock.
 const POLLS_PER_CLOCK: u32 = 16;
-/// After this long without success a spinning thread offers its core to others between polls.
-const POLITE_AFTER: Duration = Duration::from_micros(2);
+/// After this long without success a spinning thread offers its core to others between polls. A warm answer is back by
+/// then if the node runs on another core; if it shares ours, as happens on a busy machine, it cannot run before we let it.
+const POLITE_AFTER: Duration = Duration::from_micros(1);
 
 impl<F: Fabric> Core<F> {
     pub(crate) fn new(fabric: F) -> Self {

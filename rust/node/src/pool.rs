@@ -50,8 +50,9 @@ const JOB_PATIENCE: Duration = Duration::from_millis(5);
 const THREAD_PATIENCE: Duration = Duration::from_secs(10);
 /// How long the leader sleeps when nothing happens.
 const LONG_SLEEP: Duration = Duration::from_secs(1);
-/// After this long without a frame the leader offers its core to others between polls.
-const POLITE_AFTER: Duration = Duration::from_micros(4);
+/// After this long without a frame the leader offers its core to others between polls: on a busy machine the caller may
+/// be waiting for this very core.
+const POLITE_AFTER: Duration = Duration::from_micros(1);
 /// How many empty polls go by between two looks at the clock.
 const POLLS_PER_CLOCK: u32 = 16;
 
