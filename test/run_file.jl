@@ -1,14 +1,14 @@
-# One test file in this process; then its count, on a line of its own, for runtests.jl.
+# One test file in this process; then its count, on a line of its own, for runtests.jl. In a module, so that the file has `Main` to itself.
+
+module RunFile
 
 using Test
 
-const FILE = only(ARGS)
-
 # Passed and not passed. What is marked broken counts as neither.
-function counts()
+function run_file(file)
     try
-        set = @testset "$(basename(FILE))" begin
-            include(FILE)
+        set = @testset "$(basename(file))" begin
+            Base.include(Main, file)
         end
         return count_passed(set), 0
     catch e
@@ -22,6 +22,8 @@ function count_passed(set)
     return own + sum(Int[count_passed(inner) for inner in set.results if inner isa Test.DefaultTestSet])
 end
 
-const PASSED, FAILED = counts()
-println("\nCOUNT ", PASSED, " ", FAILED)
-exit(FAILED == 0 ? 0 : 1)
+passed, failed = run_file(only(ARGS))
+println("\nCOUNT ", passed, " ", failed)
+exit(failed == 0 ? 0 : 1)
+
+end

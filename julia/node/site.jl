@@ -115,11 +115,10 @@ function ship(@nospecialize(f), @nospecialize(arguments), @nospecialize(keywords
     return capture(job), job.result
 end
 
-# A call that has no method fails here as it would locally.
+# A call that has no method fails here as it would locally. (Keywords are sorted by a function of their own, which takes any; whether all are wanted
+# is found out when it runs.)
 function check_method(@nospecialize(f), @nospecialize(arguments), @nospecialize(keywords))
-    Base.invokelatest(applicable, f, arguments...) || throw(MethodError(f, arguments))
-    isempty(keywords) && return nothing
-    Base.invokelatest(hasmethod, f, Tuple{map(Core.Typeof, arguments)...}, keys(keywords)) ||
-        throw(MethodError(Base.invokelatest(Core.kwfunc, f), (keywords, f, arguments...)))
+    g, call = isempty(keywords) ? (f, arguments) : (Base.invokelatest(Core.kwfunc, f), (keywords, f, arguments...))
+    Base.invokelatest(applicable, g, call...) || throw(MethodError(g, call))
     return nothing
 end

@@ -57,7 +57,8 @@ end
     e = refusal(sqrt, 'a')
     @test e isa MethodError && e.f === sqrt
     @test refusal(uses_global, 1, 2) isa MethodError
-    @test thrown(() -> remotecall_fetch(with_keyword, node, 1; no_such_keyword = 1)) isa MethodError
+    @test thrown(() -> remotecall_fetch(with_keyword, node; by = 1)) isa MethodError
+    @test thrown(() -> remotecall_fetch(with_keyword, node, 1; no_such_keyword = 1)) isa Exception
 end
 
 @testset "explained without a call" begin
