@@ -85,6 +85,9 @@ pub trait Sink {
     fn sent(&mut self, token: Token, result: Result<(), TransportError>);
 
     /// A peer is dead or unreachable. Told once per peer; it still wants [`Fabric::remove_peer`].
+    ///
+    /// Not the only sign to go by: a fabric can miss the death of a process that never answered it, and knows nothing of
+    /// one that lives but no longer drives. The end of the control channel tells both; then remove the peer.
     fn peer_failed(&mut self, peer: PeerId, reason: PeerFailure);
 }
 
@@ -163,7 +166,8 @@ pub trait Fabric: Send + Sync {
     /// Makes the present or the next [`Fabric::wait`] return.
     fn wake(&self);
 
-    /// Number of sends that are [`SendStatus::Pending`] and whose end was not yet delivered.
+    /// Number of sends that have not left entirely, or whose end was not yet delivered. 0 before the fabric is dropped
+    /// means that nothing is lost here.
     fn pending_sends(&self) -> usize;
 
     /// The longest body that is accepted here, either way.
