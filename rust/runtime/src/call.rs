@@ -336,8 +336,16 @@ pub(crate) unsafe extern "C" fn bc_result(call: i64, bytes: u64) -> i64 {
         Ok(memory)
     };
     // SAFETY: called from shipped code; nothing here needs dropping.
-    (unsafe { or_throw(reserved) }) as i64
+    let memory = unsafe { or_throw(reserved) };
+    // Padding between packed values is nobody's to write: what was in memory before must not leave with it. It lies in the
+    // head of a result; elements of arrays, behind it, are written by all of their bytes.
+    // SAFETY: room for `bytes` was just made.
+    unsafe { memory.write_bytes(0, (bytes as usize).min(CLEARED)) };
+    memory as i64
 }
+
+/// How much of a result is cleared before it is written.
+const CLEARED: usize = 4096;
 
 /// For shipped code: the exception that the call ends with. It is packed when the entry returns 1.
 ///

@@ -4,7 +4,7 @@ use crate::layout::CACHE_ALIGN;
 use std::ptr;
 
 /// From this size on, memory is asked for in large pages: touching it for the first time is what a large array costs most.
-const HUGE_FROM: usize = 8 << 20;
+const HUGE_FROM: usize = 4 << 20;
 const HUGE_PAGE: usize = 2 << 20;
 
 /// So many bytes, aligned to [`CACHE_ALIGN`] at least; null if there are none. To be freed with [`give_back`].

@@ -6,6 +6,7 @@
 )]
 
 mod calls;
+mod captured;
 mod exceptions;
 mod faults;
 mod lowering;

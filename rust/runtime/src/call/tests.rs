@@ -47,6 +47,20 @@ fn values_come_back_aligned() {
     assert_eq!(output.capacity(), 0);
 }
 
+unsafe extern "C" fn writes_nothing(_: i64, _: i64, call: i64) -> i32 {
+    // SAFETY: called from an entry.
+    unsafe { bc_result(call, 24) };
+    0
+}
+
+#[test]
+fn results_do_not_show_what_was_there_before() {
+    let mut output = Output::new();
+    assert_eq!(call(doubles, &mut [0x7f; 100], &mut output), Outcome::Value);
+    assert_eq!(call(writes_nothing, &mut [], &mut output), Outcome::Value);
+    assert_eq!(output.bytes(), [0; 24]);
+}
+
 unsafe extern "C" fn argument_is_bad(_: i64, _: i64, _: i64) -> i32 {
     // SAFETY: called from an entry.
     unsafe { argument_error("no such thing") }
