@@ -18,7 +18,7 @@ pub(crate) const NAP: Duration = Duration::from_millis(1);
 /// The sleeper's half of a driver.
 pub(crate) struct Sleep {
     wake_fd: OwnedFd,
-    /// A thread is in [`Sleep::sleep`], or about to be.
+    /// A thread is in [`Parked::sleep`], or about to be.
     parked: AtomicBool,
     /// That thread relies on UCX's event fd.
     armed: AtomicBool,
