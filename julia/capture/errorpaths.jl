@@ -87,27 +87,30 @@ function doomed_statements(body::Body)
     n = length(code)
     doomed = falses(n)
     any(is_unreachable, code) || return doomed
-    # The least set, as a statement is in it only when all its successors are known to be; backward jumps are not.
+    # The least set, as a statement is in it only when all its successors are known to be; backward jumps are not. (Jumps may have the
+    # type of what never returns, too: the inliner makes such.)
     for i in n:-1:1
         statement = code[i]
-        if is_unreachable(statement) || value_type(body, i) === Union{}
+        if is_unreachable(statement)
             doomed[i] = true
-        elseif is_return(statement)
-            doomed[i] = false
         elseif goto_target(statement) > 0
             target = goto_target(statement)
             doomed[i] = target > i && doomed[target]
         elseif branch_target(statement) > 0
             target = branch_target(statement)
             doomed[i] = target > i && i < n && doomed[target] && doomed[i+1]
-        elseif handler_target(statement) > 0
+        elseif is_return(statement) || handler_target(statement) > 0
             doomed[i] = false
+        elseif makes_call(statement) && value_type(body, i) === Union{}
+            doomed[i] = true
         else
             doomed[i] = i < n && doomed[i+1]
         end
     end
     return doomed
 end
+
+makes_call(@nospecialize(statement)) = (call = call_of(statement); is_call(call) || is_invoke(call) || is_foreign_call(call))
 
 # Statements that make a text which goes nowhere but into an exception, or into another such text.
 function deferrable_texts(body::Body, doomed::BitVector)

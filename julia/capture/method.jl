@@ -67,9 +67,9 @@ function resolve_calls!(narrowing::Narrowing, body::Body, doomed::BitVector)
                 defer_open_call!(body, i, call)
             end
         elseif is_call(call) && is_dynamic(body, call)
-            target = resolved(narrowing, body, call)
-            if target !== nothing && infer!(target, narrowing.world) !== nothing
-                replace_call!(body, i, Expr(:invoke, target, call.args...))
+            settled = settled_call(narrowing, body, i, call)
+            if settled !== nothing
+                replace_call!(body, i, settled)
             elseif doomed[i]
                 defer_open_call!(body, i, call)
             else
@@ -92,12 +92,7 @@ function narrowed(narrowing::Narrowing, body::Body, call::Expr)
     return something(specialised(narrowing, method, types), target)
 end
 
-# The method instance of the only method that a call can mean.
-function resolved(narrowing::Narrowing, body::Body, call::Expr)
-    types = call_types(body, call)
-    return Base.isdispatchtuple(types) ? only_method(narrowing, types) : nothing
-end
-
+# The method instance of the only method that a call with arguments of these types can mean.
 function is_splat(body::Body, @nospecialize(call))
     is_call(call) || return false
     f = constant(body, called(call)[1])
