@@ -5,16 +5,17 @@
 
 use std::net::ToSocketAddrs;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bitcode_transport::Fabric;
 use bitcode_transport::control::{self, ControlError, EndReason};
 use bitcode_wire::handshake::{Hello, Role};
 
 use crate::ClientError;
+use crate::call::Outcome;
 use crate::client::Client;
 use crate::core::Core;
-use crate::session::{Session, SessionCore, Terms};
+use crate::session::{CallOptions, Session, SessionCore, Terms};
 
 /// What may stand before an address.
 const SCHEME: &str = "bitcode://";
@@ -35,6 +36,7 @@ impl<F: Fabric> Client<F> {
         if key.is_none() {
             check_loopback(address)?;
         }
+        let end = Instant::now() + timeout;
         let hello = Hello {
             version: env!("CARGO_PKG_VERSION").into(),
             role: Role::Origin,
@@ -60,12 +62,30 @@ impl<F: Fabric> Client<F> {
             .name("bitcode-liveness".into())
             .stack_size(256 << 10)
             .spawn(move || ended(&core, &watched, &channel.wait_for_end()));
-        match spawned {
-            Ok(_) => Ok(session),
-            Err(error) => Err(ClientError::Internal(format!(
-                "no thread for a session: {error}"
-            ))),
+        spawned
+            .map_err(|error| ClientError::Internal(format!("no thread for a session: {error}")))?;
+        greet(&session, end)?;
+        Ok(session)
+    }
+}
+
+/// One round trip on the data plane: a session whose frames do not get through is none. It also sees to it that both ends
+/// have wired up; UCX 1.13 aborts the process if an endpoint over TCP is destroyed before it has.
+fn greet<F: Fabric>(session: &Session<F>, end: Instant) -> Result<(), ClientError> {
+    let left = end.saturating_duration_since(Instant::now());
+    let ping = session.ping(&CallOptions::default())?;
+    ping.wait(Some(left));
+    match ping.outcome() {
+        Some(Outcome::Error(error)) => Err(error.clone()),
+        Some(_) => {
+            session.forget_stats();
+            Ok(())
         }
+        None => Err(ClientError::Timeout(format!(
+            "{} was reached over TCP, but frames over {} do not come back; do both sides allow a transport in common?",
+            session.name(),
+            session.transport()
+        ))),
     }
 }
 

@@ -223,6 +223,11 @@ impl<F: Fabric> Session<F> {
         Ok(Call::new(Arc::clone(handle), slot.index))
     }
 
+    /// Begins to count anew.
+    pub(crate) fn forget_stats(&self) {
+        *self.0.core.stats.lock() = SessionStats::default();
+    }
+
     /// What the thread that watches the control channel holds: not the client, so that it keeps nobody alive.
     pub(crate) fn watched(&self) -> (Weak<Core<F>>, Arc<SessionCore>) {
         let Connection { handle, core } = &*self.0;
