@@ -40,7 +40,7 @@ end
 callable_words(@nospecialize(f)) = f isa Function ? string(nameof(f)) : string(f)
 
 # How often one method may be narrowed in one capture: types may grow for ever on the way through a recursion.
-const MAX_NARROWINGS = 16
+const MAX_NARROWINGS = 32
 
 mutable struct Narrowing
     world::UInt

@@ -5,6 +5,8 @@ include("shipping.jl")
 picks(x) = x > 0 ? (x > 10 ? 'c' : 1) : nothing
 takes(x::Int) = x
 takes(x::Char) = 7
+@noinline hidden(@nospecialize(f), x) = f(x) + 1
+applies(f, x) = hidden(f, x)
 width(x::String) = ncodeunits(x)
 width(x::Int) = x
 width(x::Nothing) = 0
@@ -41,8 +43,6 @@ end
     # The keyword sorter's inner method is compiled for any function and any order.
     ordered(v) = sort!(v; by = abs, rev = true)
     @test isempty(BitCode.explain(ordered, Tuple{Vector{Int}}).reasons)
-    applies(f, x) = hidden(f, x)
-    @noinline hidden(@nospecialize(f), x) = f(x) + 1
     @test isempty(BitCode.explain(x -> applies(sin, x), Tuple{Float64}).reasons)
 end
 
