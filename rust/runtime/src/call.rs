@@ -2,7 +2,7 @@
 
 use crate::constant::Constants;
 use crate::defer::Deferred;
-use crate::graph;
+use crate::graph::Encoder;
 use crate::layout::Value;
 use crate::machine::{FloatControl, Landing, bc_enter};
 use crate::memory::or_throw;
@@ -287,35 +287,38 @@ extern "C" fn invoke(work: usize, _: usize, _: usize) -> i64 {
 
 /// Writes the exception's graph into the output. Reading the objects may fault, if the code left them broken.
 fn pack(state: &ThreadState, call: &Call, exception: *mut Value) -> Outcome {
+    // SAFETY: `run` holds the constants while the call lives.
+    let constants = unsafe { &*call.constants };
     let mut packing = Packing {
-        call,
+        encoder: Encoder::new(constants),
+        deferred: call.deferred.get(),
         exception,
-        packed: false,
     };
     let (_, left) = landed(state, pack_here, &raw mut packing as usize);
     state.exceptions.truncate(0);
-    match (code::signal(left), packing.packed) {
-        (Some(signal), _) => Outcome::Fault { signal },
-        (None, true) => Outcome::Thrown,
-        (None, false) => Outcome::OutOfMemory,
+    match code::signal(left) {
+        Some(signal) => Outcome::Fault { signal },
+        None if call_output(call).set(packing.encoder.bytes()) => Outcome::Thrown,
+        None => Outcome::OutOfMemory,
     }
 }
 
 struct Packing<'a> {
-    call: &'a Call,
+    encoder: Encoder<'a>,
+    deferred: *const Deferred,
     exception: *mut Value,
-    packed: bool,
 }
 
-/// If this faults, the encoder's memory is lost: a few bytes, for a call that broke its own objects.
+/// Plain frame between the landing and the encoder, which reads objects that the code may have left broken.
 extern "C" fn pack_here(packing: usize, _: usize, _: usize) -> i64 {
     // SAFETY: `pack` passes the address of its `Packing`, which lives on.
-    let packing = unsafe { &mut *(packing as *mut Packing<'_>) };
-    // SAFETY: `run` holds the constants while the call lives.
-    let constants = unsafe { &*packing.call.constants };
+    let Packing {
+        encoder,
+        deferred,
+        exception,
+    } = unsafe { &mut *(packing as *mut Packing<'_>) };
     // SAFETY: null or an object of this call.
-    let graph = unsafe { graph::encode(packing.exception, constants, packing.call.deferred.get()) };
-    packing.packed = call_output(packing.call).set(&graph);
+    unsafe { encoder.write(*exception, *deferred) };
     0
 }
 

@@ -59,12 +59,14 @@ unsafe fn remember(object: *mut Value, function: *mut Value, args: *const *mut V
     call.deferred.set(entry);
 }
 
-/// A list of deferred objects, by address.
+/// Enters a list of deferred objects by their addresses.
 ///
 /// # Safety
 /// - the list of a call whose memory is still there.
-pub(crate) unsafe fn by_object(newest: *const Deferred) -> HashMap<usize, *const Deferred> {
-    let mut found = HashMap::new();
+pub(crate) unsafe fn by_object(
+    newest: *const Deferred,
+    found: &mut HashMap<usize, *const Deferred>,
+) {
     let mut at = newest;
     while !at.is_null() {
         // SAFETY: the caller's promise.
@@ -72,7 +74,6 @@ pub(crate) unsafe fn by_object(newest: *const Deferred) -> HashMap<usize, *const
         found.insert(entry.object as usize, at);
         at = entry.next;
     }
-    found
 }
 
 /// An instance of `ty` (or an `ErrorException`), with `text` where a text may be.

@@ -40,33 +40,8 @@ pub mod tag {
     pub const DEFERRED: u8 = 12;
 }
 
-/// Writes the graph of `value`.
-///
-/// # Safety
-/// - `value` is null or a Julia object of a call that uses these constants and has this list of deferred objects; nobody
-///   changes them meanwhile.
-pub(crate) unsafe fn encode(
-    value: *mut Value,
-    constants: &Constants,
-    deferred: *const Deferred,
-) -> Vec<u8> {
-    let mut encoder = Encoder {
-        out: Vec::with_capacity(256),
-        seen: HashMap::new(),
-        pending: vec![(value, 0)],
-        // SAFETY: the call's own list.
-        deferred: unsafe { crate::defer::by_object(deferred) },
-        constants,
-        builtins: Builtins::get(),
-    };
-    while let Some((value, depth)) = encoder.pending.pop() {
-        // SAFETY: the caller's promise, for everything that is reached from `value`.
-        unsafe { encoder.value(value, depth) };
-    }
-    encoder.out
-}
-
-struct Encoder<'a> {
+/// Writes one graph. Its owner keeps it outside what may fault, so that a graph of broken objects leaves nothing behind.
+pub(crate) struct Encoder<'a> {
     out: Vec<u8>,
     /// Numbers of the objects that were written, by address.
     seen: HashMap<usize, u32>,
@@ -76,6 +51,39 @@ struct Encoder<'a> {
     pending: Vec<(*mut Value, u32)>,
     constants: &'a Constants,
     builtins: &'static Builtins,
+}
+
+impl<'a> Encoder<'a> {
+    /// For an object of a call with these constants.
+    pub(crate) fn new(constants: &'a Constants) -> Self {
+        Self {
+            out: Vec::with_capacity(256),
+            seen: HashMap::new(),
+            pending: Vec::new(),
+            deferred: HashMap::new(),
+            constants,
+            builtins: Builtins::get(),
+        }
+    }
+
+    /// What was written.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.out
+    }
+
+    /// Writes the graph of `value`.
+    ///
+    /// # Safety
+    /// - `value` is null or a Julia object of the call, and `deferred` its list; nobody changes them meanwhile.
+    pub(crate) unsafe fn write(&mut self, value: *mut Value, deferred: *const Deferred) {
+        // SAFETY: the call's own list.
+        unsafe { crate::defer::by_object(deferred, &mut self.deferred) };
+        self.pending.push((value, 0));
+        while let Some((value, depth)) = self.pending.pop() {
+            // SAFETY: the caller's promise, for everything that is reached from `value`.
+            unsafe { self.value(value, depth) };
+        }
+    }
 }
 
 impl Encoder<'_> {

@@ -121,8 +121,14 @@ fn decode(bytes: &[u8]) -> Node {
 }
 
 fn packed(value: *mut Value, constants: &Constants) -> Node {
+    decode(&encode(value, constants))
+}
+
+fn encode(value: *mut Value, constants: &Constants) -> Vec<u8> {
+    let mut encoder = Encoder::new(constants);
     // SAFETY: the tests pass live objects and no deferred ones.
-    decode(&unsafe { encode(value, constants, std::ptr::null()) })
+    unsafe { encoder.write(value, std::ptr::null()) };
+    encoder.bytes().to_vec()
 }
 
 fn description<'a>(
@@ -335,8 +341,7 @@ fn size_has_its_limit() {
         }
         array
     };
-    // SAFETY: a live array.
-    let bytes = unsafe { encode(array.cast(), &constants, std::ptr::null()) };
+    let bytes = encode(array.cast(), &constants);
     assert!(bytes.len() <= MAX_BYTES + (2 << 20), "{}", bytes.len());
     let Node::References(_, _, items) = decode(&bytes) else {
         panic!("not an array")
