@@ -35,6 +35,12 @@ totals = Dict(tier => 0 for tier in tiers)
         totals[tier] += 1
     end
 end
+@testset "known limits are refused" begin
+    for (f, arguments, keywords) in REFUSED
+        @test !(outcome(() -> f(deepcopy(arguments)...; keywords...)) isa Thrown)
+        @test_throws CaptureError remotecall_fetch(f, node, deepcopy(arguments)...; keywords...)
+    end
+end
 @test isopen(node)
 close(node)
 
@@ -42,4 +48,5 @@ println("\nConformance: passes per tier")
 for tier in tiers
     println("  ", rpad(tier, 32), lpad(passes[tier], 4), " of ", totals[tier])
 end
+println("  ", rpad("known limits, refused", 32), lpad(length(REFUSED), 4))
 println("  ", rpad("all", 32), lpad(sum(values(passes)), 4), " of ", sum(values(totals)))

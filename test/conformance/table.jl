@@ -440,6 +440,7 @@ end
     foldr(-, (1, 2, 3, 4))
     identity(ntuple(i -> i / 2, 100))
     sum(ntuple(identity, 12))
+    sum(ntuple(identity, 40))
     named_constant()
     identity(Val(3))
 end
@@ -523,7 +524,6 @@ end
     cumsum([1, 2, 3])
     cumsum([1.5, 2.5])
     cumprod([1, 2, 3])
-    cumsum([1 2; 3 4]; dims = 1)
     accumulate(max, [1, 3, 2])
     diff([1, 4, 9])
     map(abs, [-1, 2])
@@ -815,3 +815,16 @@ end
     resize!([1], -1)
     sum_until_error([1, 2, 3])
 end
+
+# --- known limits ------------------------------------------------------------------------------------------------------------
+
+# Calls that Julia itself dispatches when they run, or whose values do not cross yet. They run locally; a node is never asked: each ends in a
+# `CaptureError`. Whoever lifts one of these limits moves its call to the table.
+four_ways(n) = n == 0 ? nothing : n == 1 ? 1 : n == 2 ? 1.5 : 'c'
+const REFUSED = Any[
+    (cumsum, ([1 2; 3 4],), (dims = 1,)),
+    (splice!, ([1, 2, 3], 2), NamedTuple()),
+    (four_ways, (2,), NamedTuple()),
+    (getproperty, ((a = 1, b = 2.5), :b), NamedTuple()),
+    (string, (1,), NamedTuple()),
+]
