@@ -23,6 +23,8 @@ say() {
 # What is needed, by what it can do rather than by package name; for each, Debian 12's packages.
 # A function succeeds when the thing is there.
 have_compiler() { command -v cc >/dev/null && [ -e /usr/include/stdio.h ]; }
+# For a test: that libbitcode's header can be included by C++ as well.
+have_cplusplus() { echo | cc -x c++ -fsyntax-only - 2>/dev/null; }
 have_make() { command -v make >/dev/null; }
 have_pkg_config() { command -v pkg-config >/dev/null; }
 have_certificates() { [ -s /etc/ssl/certs/ca-certificates.crt ] || [ -d /etc/pki/tls/certs ] || [ -n "${SSL_CERT_FILE:-}" ]; }
@@ -62,6 +64,7 @@ beside_cargo() {
 needs=(
     # function|what to call it|Debian 12's packages
     'have_compiler|a C compiler and the C library headers|gcc libc6-dev'
+    'have_cplusplus|a C++ compiler|g++'
     'have_make|make|make'
     'have_pkg_config|pkg-config|pkg-config'
     'have_certificates|CA certificates (cargo fetches crates over https)|ca-certificates'
