@@ -371,3 +371,17 @@ fn the_transport_is_the_one_that_was_asked_for() {
     auto.ping();
     assert_eq!(auto.fabric.describe_peer(auto.peer), "posix");
 }
+
+#[test]
+fn a_fabric_may_go_as_soon_as_it_has_connected() {
+    for transport in TRANSPORTS {
+        for round in 0..20 {
+            let (fabric, peer, other) = Other::start(transport, "echo").apart();
+            if round % 2 == 1 {
+                let _ = fabric.send(peer, &header(0), &[], Token(0)).unwrap();
+            }
+            drop(fabric);
+            other.end();
+        }
+    }
+}

@@ -56,10 +56,14 @@ impl Config {
         // 20 s by default: too long to leave a caller waiting for a dead peer.
         let keepalive = format!("{}us", settings.keepalive.as_micros().max(1));
         self.set("KEEPALIVE_INTERVAL", &keepalive)?;
-        // Endpoints introduce themselves when they are made, not with the first large frame (1.13's default). Until a
-        // peer has answered that, UCX does not check whether it lives (`ucp_wireup_ep_check`): one that died at the
-        // wrong moment would keep a large send for ever.
-        self.set("RESOLVE_REMOTE_EP_ID", "y")?;
+        // Over shared memory endpoints introduce themselves when they are made, not with the first large frame (1.13's
+        // default). Until a peer has answered that, UCX does not check whether it lives (`ucp_wireup_ep_check`): one
+        // that died at the wrong moment would keep a large send until the peer is removed. Not over TCP, where the
+        // socket tells, and where UCX 1.13 ends the process when an endpoint goes whose introduction is still under way
+        // (assertions in `ucp_request_send_state_ff` and wireup_ep.c:241).
+        if settings.transport == TransportChoice::Shm {
+            self.set("RESOLVE_REMOTE_EP_ID", "y")?;
+        }
         if uses_shared_memory(&settings.transport) {
             for name in error_handling_names() {
                 self.set(name, "y")?;

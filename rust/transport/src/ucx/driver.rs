@@ -194,6 +194,17 @@ impl Driving<'_> {
 
     /// Makes an endpoint.
     pub(crate) fn connect(&mut self, address: &[u8]) -> Result<Endpoint, TransportError> {
+        // UCX 1.13 reuses a TCP connection that the same peer made. If that has broken meanwhile it ends the process
+        // (tcp_ep.c:478: `uct_tcp_ep_connect` adds a capability to an endpoint whose removal it has just scheduled). So
+        // let it notice first; what is left is the moment between here and there, and only for the side that connects
+        // second, which is the origin.
+        let mut quiet = 0;
+        for _ in 0..256 {
+            quiet = if self.progress() == 0 { quiet + 1 } else { 0 };
+            if quiet == 4 {
+                break;
+            }
+        }
         let state = self.state_address().cast();
         // SAFETY: we hold the lock; the state outlives the worker.
         unsafe { Endpoint::new(&self.driver.worker, address, on_peer_error, state) }

@@ -384,6 +384,22 @@ fn peers_come_and_go() {
 }
 
 #[test]
+fn a_fabric_may_go_before_its_endpoints_are_connected() {
+    for choice in CHOICES {
+        for round in 0..50 {
+            let pair = Pair::new(choice.clone());
+            if round % 3 == 1 {
+                let _ = pair.here.send(pair.peer, &HEADER, &[], Token(0));
+            }
+            if round % 3 == 2 {
+                pair.here.remove_peer(pair.peer);
+            }
+            drop(pair);
+        }
+    }
+}
+
+#[test]
 fn handles_outlive_their_fabric() {
     let pair = Pair::new(TransportChoice::Shm);
     let region = pair.there.allocate_region(1000).unwrap();

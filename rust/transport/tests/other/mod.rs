@@ -73,9 +73,14 @@ fn settings(transport: &str) -> Settings {
 pub(crate) struct Other {
     pub(crate) fabric: UcxFabric,
     pub(crate) peer: PeerId,
+    process: Process,
+}
+
+/// A process that does not outlive its value.
+pub(crate) struct Process {
     child: Child,
     stdout: BufReader<ChildStdout>,
-    _stdin: ChildStdin,
+    stdin: Option<ChildStdin>,
 }
 
 impl Other {
@@ -100,25 +105,34 @@ impl Other {
         writeln!(stdin, "{}", hex(&fabric.local_address())).unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let address = read_hex(&mut stdout, "ADDRESS ");
+        // As in a session: the node has its endpoint before the origin makes one.
+        read_hex(&mut stdout, "READY ");
         let peer = fabric.add_peer(&address).unwrap();
         Self {
             fabric,
             peer,
-            child,
-            stdout,
-            _stdin: stdin,
+            process: Process {
+                child,
+                stdout,
+                stdin: Some(stdin),
+            },
         }
+    }
+
+    /// Its parts.
+    pub(crate) fn apart(self) -> (UcxFabric, PeerId, Process) {
+        (self.fabric, self.peer, self.process)
     }
 
     /// Reads what it printed after `prefix`.
     pub(crate) fn read_hex(&mut self, prefix: &str) -> Vec<u8> {
-        read_hex(&mut self.stdout, prefix)
+        read_hex(&mut self.process.stdout, prefix)
     }
 
     /// Kills it as nothing else does.
     pub(crate) fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+        self.process.child.kill().unwrap();
+        self.process.child.wait().unwrap();
     }
 
     /// Sends a body and returns the answer's.
@@ -144,7 +158,16 @@ impl Other {
     }
 }
 
-impl Drop for Other {
+impl Process {
+    /// Lets it end by itself, and looks whether it did.
+    pub(crate) fn end(mut self) {
+        self.stdin = None;
+        let status = self.child.wait().unwrap();
+        assert!(status.success(), "the other process: {status}");
+    }
+}
+
+impl Drop for Process {
     fn drop(&mut self) {
         // It may be dead already.
         self.child.kill().ok();
@@ -185,13 +208,17 @@ pub(crate) fn run() {
     let fabric = UcxFabric::new(&settings(&env::var(TRANSPORT).unwrap())).unwrap();
     let region = (role == "region").then(|| fabric.allocate_region(REGION).unwrap());
     println!("\nADDRESS {}", hex(&fabric.local_address()));
-    if let Some(region) = &region {
-        println!("\nKEY {}", hex(&region.key().unwrap()));
-    }
     let mut line = String::new();
     std::io::stdin().read_line(&mut line).unwrap();
     let fabric = Arc::new(fabric);
-    let peer = fabric.add_peer(&unhex(&line)).unwrap();
+    // A parent that left early is no matter.
+    let Ok(peer) = fabric.add_peer(&unhex(&line)) else {
+        return;
+    };
+    println!("\nREADY ");
+    if let Some(region) = &region {
+        println!("\nKEY {}", hex(&region.key().unwrap()));
+    }
     let orphaned = watch_parent(&fabric);
     let mut deaf = role == "stone deaf";
     while !orphaned.load(Ordering::Relaxed) {
