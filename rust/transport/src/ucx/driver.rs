@@ -8,6 +8,7 @@ use std::cell::UnsafeCell;
 use std::collections::VecDeque;
 use std::ffi::c_void;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use ucx_sys as sys;
 
@@ -55,9 +56,20 @@ pub(crate) struct State {
     driver: usize,
     handovers: u64,
     handovers_at_wait: u64,
+    /// Since when waits have found requests under way and no sign of life from UCX.
+    pub(crate) waiting_since: Option<Instant>,
 }
 
+/// How long a thread that waits for requests under way goes without sleep after the last sign of life.
+const MOVING: Duration = Duration::from_millis(5);
+
 impl State {
+    /// Whether requests under way are likely to go on soon: UCX has reported something within the last [`MOVING`].
+    pub(crate) fn is_moving(&mut self) -> bool {
+        let now = Instant::now();
+        now - *self.waiting_since.get_or_insert(now) < MOVING
+    }
+
     /// How often the driver changed since the last wait. 0: the thread that waits is the only one that drives.
     pub(crate) fn handovers_since_wait(&mut self) -> u64 {
         let since = self.handovers - self.handovers_at_wait;
@@ -104,6 +116,7 @@ impl Driver {
                 driver: 0,
                 handovers: 0,
                 handovers_at_wait: 0,
+                waiting_since: None,
             }),
         });
         let state = driver.state.get().cast::<c_void>();
@@ -185,6 +198,7 @@ impl Driving<'_> {
         if events > 0 {
             // Whoever sleeps on the event fd may have lost its event to us.
             self.driver.sleep.disarmed();
+            self.state().waiting_since = None;
         }
         if !self.state().failed.is_empty() {
             self.bury_the_dead();

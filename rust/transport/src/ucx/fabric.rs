@@ -318,10 +318,18 @@ impl Fabric for UcxFabric {
         }
         let others_drive = state.handovers_since_wait() > 0;
         if others_drive || state.under_way > 0 {
-            // Unfinished requests may need progress that no event announces (a full queue that empties, say).
+            // Unfinished requests may need progress that no event announces: over shared memory a large body goes through a
+            // queue of 2 MiB, and when that is full nothing tells the sender that the receiver has made room. A nap each
+            // time would cost ten times the copying, so the core is only offered to others while things move.
+            let moving = !others_drive && state.is_moving();
             drop(driving);
-            return parked.sleep(None, nap);
+            return if moving {
+                std::thread::yield_now();
+            } else {
+                parked.sleep(None, nap)
+            };
         }
+        state.waiting_since = None;
         match driving.arm() {
             Ok(true) => {}
             Ok(false) => return,
