@@ -134,7 +134,7 @@ impl<F: Fabric> Core<F> {
     /// Sends the call's frame, with or without the archive. Returns the number of bytes.
     pub(crate) fn transmit(
         &self,
-        session: &SessionCore,
+        session: &Arc<SessionCore>,
         inner: &mut Inner,
         with_archive: bool,
     ) -> Result<u64, ClientError> {
@@ -160,7 +160,7 @@ impl<F: Fabric> Core<F> {
             inner.timings.archive_sent = true;
             self.fabric.send(peer, &header, &segments, token)
         } else {
-            let header = inner.header.encode(&session.keys.to_node, body);
+            let header = inner.foresight.header_bytes(session, &inner.header, body);
             self.fabric.send(peer, &header, &inner.payload, token)
         };
         if status? == SendStatus::Pending {
@@ -286,6 +286,9 @@ impl<F: Fabric> Core<F> {
     /// Drives the fabric until the call is finished or `spin` has passed.
     pub(crate) fn spin(&self, slot: &Slot, spin: Duration) -> CallState {
         let mut start: Option<Instant> = None;
+        if self.poll() == 0 {
+            Self::look_ahead(slot);
+        }
         loop {
             for _ in 0..POLLS_PER_CLOCK {
                 let state = slot.state();
@@ -305,6 +308,20 @@ impl<F: Fabric> Core<F> {
             if spun >= POLITE_AFTER {
                 std::thread::yield_now();
             }
+        }
+    }
+
+    /// Uses the time until the answer comes.
+    fn look_ahead(slot: &Slot) {
+        let mut guard = slot.inner.lock();
+        let next_call = guard.next_call(slot.index);
+        let inner = &mut *guard;
+        // An archive goes along once: the next call will not be like this one.
+        let likely = inner.header.archive_len == 0 && inner.deadline.is_none();
+        if let (Some(session), None, true) = (&inner.session, &inner.ending, likely) {
+            inner
+                .foresight
+                .look_ahead(session, &inner.header, next_call);
         }
     }
 

@@ -32,14 +32,17 @@ impl<'a, F: Fabric> Deliver<'a, F> {
             let slot = self.0.slab.of_call(header.call)?;
             Some((header, slot, slot.inner.lock()))
         });
-        if let Some((header, slot, inner)) = found
+        if let Some((header, slot, mut guard)) = found
+            && let inner = &mut *guard
             && header.call == inner.call
             && let Some(session) = &inner.session
             && session.id == header.session
         {
             let key: &SessionKey = &session.keys.to_origin;
-            if header.verify(bytes, key, body_len).is_ok() && header.epoch == session.epoch {
-                return Some((header, slot, inner));
+            if inner.foresight.expects(session, bytes, body_len)
+                || (header.verify(bytes, key, body_len).is_ok() && header.epoch == session.epoch)
+            {
+                return Some((header, slot, guard));
             }
             session.stats.lock().dropped_frames += 1;
         } else {

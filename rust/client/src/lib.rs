@@ -19,6 +19,7 @@ mod connect;
 mod core;
 mod deliver;
 mod error;
+mod foresight;
 mod known;
 mod session;
 mod slab;

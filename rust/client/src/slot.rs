@@ -10,6 +10,7 @@ use bitcode_wire::frame::{Header, Kind, StageTimings};
 use parking_lot::{Mutex, MutexGuard};
 use smallvec::SmallVec;
 
+use crate::foresight::Foresight;
 use crate::slab::call_id;
 use crate::{ClientError, Code, session::SessionCore};
 
@@ -145,6 +146,8 @@ pub(crate) struct Inner {
     pub(crate) timings: Timings,
     pub(crate) notify: Option<Notify>,
     pub(crate) waiters: SmallVec<[Thread; 1]>,
+    /// Outlives the calls.
+    pub(crate) foresight: Foresight,
 }
 
 impl Slot {
@@ -171,6 +174,7 @@ impl Slot {
                 timings: Timings::default(),
                 notify: None,
                 waiters: SmallVec::new(),
+                foresight: Foresight::default(),
             }),
         }
     }
@@ -205,12 +209,14 @@ impl Slot {
 impl Inner {
     /// Begins the slot's next generation and returns its call id.
     pub(crate) fn open(&mut self, index: u32) -> u64 {
-        // 40 bits of generations, never 0: at a call per microsecond and slot they last twelve days, and only an
-        // answer delayed for exactly that long could be taken for another's.
-        self.generation = (self.generation + 1) & ((1 << 40) - 1);
-        self.generation = self.generation.max(1);
+        self.generation = next_generation(self.generation);
         self.call = call_id(index, self.generation);
         self.call
+    }
+
+    /// The call id that [`Inner::open`] will give next.
+    pub(crate) fn next_call(&self, index: u32) -> u64 {
+        call_id(index, next_generation(self.generation))
     }
 
     /// Empties the slot. Nothing of the caller's is kept.
@@ -229,4 +235,10 @@ impl Inner {
         self.notify = None;
         self.waiters.clear();
     }
+}
+
+/// 40 bits of generations, never 0: at a call per microsecond and slot they last twelve days, and only an answer delayed
+/// for exactly that long could be taken for another's.
+fn next_generation(generation: u64) -> u64 {
+    ((generation + 1) & ((1 << 40) - 1)).max(1)
 }

@@ -186,6 +186,7 @@ impl<F: Fabric + 'static, L: Loader> Shared<F, L> {
                 polls = 0;
                 continue;
             }
+            leader.look_ahead();
             std::hint::spin_loop();
             polls += 1;
             if polls < POLLS_PER_CLOCK {

@@ -25,7 +25,7 @@ const SMALL_KEPT: usize = 64;
 const LARGE_KEPT: usize = 256 << 20;
 
 /// Bodies up to this length lie inside the [`Body`] value: no pool, no allocation.
-pub(crate) const INLINE: usize = 128;
+pub(crate) const INLINE: usize = 64;
 
 /// A received body. It is [`BODY_ALIGN`]-aligned, may be moved to another thread, and gives its memory back to the
 /// pool it came from when dropped. A short one is stored in the value itself (so its address changes when the value

@@ -6,9 +6,11 @@
 //! A receiver [`decode`](Header::decode)s, finds the session, then [`verify`](Header::verify)s; it believes nothing
 //! before that. A frame that fails either step is dropped and counted, never answered.
 
+mod foreseen;
 mod key;
 mod timings;
 
+pub use foreseen::Foreseen;
 pub use key::{SessionKey, SessionKeys};
 pub use timings::StageTimings;
 

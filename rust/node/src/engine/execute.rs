@@ -52,6 +52,7 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
                 session: &session,
                 call,
                 prefix,
+                foreseen: None,
             };
             self.send_error(answered, ErrorCode::INTERNAL, message);
         }

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use bitcode_transport::{Fabric, Segment, SendStatus, Token, TransportError, body_len};
 use bitcode_wire::code::CodePrefix;
 use bitcode_wire::error::{ErrorCode, ErrorPayload};
-use bitcode_wire::frame::{Flags, Header, Kind, StageTimings as Stages};
+use bitcode_wire::frame::{Flags, Foreseen, Header, Kind, StageTimings as Stages};
 use tracing::debug;
 
 use super::cache::Entry;
@@ -27,6 +27,28 @@ pub(super) struct Answered<'a> {
     pub(super) session: &'a SessionEntry,
     pub(super) call: u64,
     pub(super) prefix: CodePrefix,
+    /// The answer's header, if it was made beforehand, with this session's key.
+    pub(super) foreseen: Option<&'a Foreseen>,
+}
+
+impl Answered<'_> {
+    /// The answer's header.
+    pub(super) fn header(&self, kind: Kind, stages: Option<&Stages>) -> Header {
+        let (flags, archive_len) = match stages {
+            Some(_) => (Flags::TIMED, Stages::LEN as u32),
+            None => (Flags::NONE, 0),
+        };
+        Header {
+            flags,
+            archive_len,
+            session: self.session.id,
+            origin: self.session.id,
+            call: self.call,
+            code: self.prefix,
+            epoch: self.session.epoch,
+            ..Header::new(kind)
+        }
+    }
 }
 
 impl CallContext {
@@ -35,6 +57,7 @@ impl CallContext {
             session: &self.session,
             call: self.call,
             prefix: self.prefix,
+            foreseen: None,
         }
     }
 }
@@ -66,22 +89,13 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
         stages: Option<&Stages>,
         token: Token,
     ) -> Result<SendStatus, TransportError> {
-        let (flags, archive_len) = match stages {
-            Some(_) => (Flags::TIMED, Stages::LEN as u32),
-            None => (Flags::NONE, 0),
-        };
-        let header = Header {
-            flags,
-            archive_len,
-            session: to.session.id,
-            origin: to.session.id,
-            call: to.call,
-            code: to.prefix,
-            epoch: to.session.epoch,
-            ..Header::new(kind)
-        };
+        let header = to.header(kind, stages);
         let len = body_len(body).unwrap_or(usize::MAX);
-        let header = header.encode(&to.session.keys.to_origin, len);
+        let foreseen = to.foreseen.and_then(|it| it.bytes_for(&header, len));
+        let header = match foreseen {
+            Some(bytes) => *bytes,
+            None => header.encode(&to.session.keys.to_origin, len),
+        };
         self.fabric.send(to.session.peer, &header, body, token)
     }
 
