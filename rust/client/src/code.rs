@@ -49,6 +49,11 @@ impl Code {
         self.0.len
     }
 
+    /// Whether both are handles of the very same code.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     pub(crate) fn prefix(&self) -> CodePrefix {
         self.0.prefix
     }

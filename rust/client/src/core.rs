@@ -93,9 +93,11 @@ impl<F: Fabric> Core<F> {
             epoch: session.epoch,
             ..Header::new(kind)
         };
-        inner.session = Some(Arc::clone(session));
-        inner.code = code.cloned();
-        inner.payload.extend(payload.iter().cloned());
+        inner.belong_to(session, code);
+        match payload {
+            [only] => inner.payload.push(only.clone()),
+            several => inner.payload.extend(several.iter().cloned()),
+        }
         inner.sends = 0;
         if let Some(deadline) = options.deadline {
             inner.deadline = Some(Instant::now() + deadline);
@@ -179,6 +181,7 @@ impl<F: Fabric> Core<F> {
         if let Some(session) = &guard.session {
             let mut stats = session.stats.lock();
             stats.pending -= 1;
+            stats.bytes_received += guard.bytes_received;
             match &ending {
                 Ending::Value => stats.values += 1,
                 Ending::Throw => stats.throws += 1,
@@ -264,6 +267,9 @@ impl<F: Fabric> Core<F> {
 
     pub(crate) fn free(&self, slot: &Slot, mut inner: MutexGuard<'_, Inner>) {
         inner.clear();
+        if !inner.session.as_ref().is_some_and(|held| held.is_open()) {
+            inner.forget_session();
+        }
         drop(inner);
         self.slab.release(slot);
     }
@@ -334,14 +340,13 @@ impl<F: Fabric> Core<F> {
             .write()
             .retain(|other| !Arc::ptr_eq(other, session));
         for slot in self.slab.iter() {
-            let inner = slot.inner.lock();
-            if inner.call != 0
-                && !inner.abandoned
-                && inner
-                    .session
-                    .as_ref()
-                    .is_some_and(|of| Arc::ptr_eq(of, session))
-            {
+            let mut inner = slot.inner.lock();
+            if !inner.is_of(session) {
+                continue;
+            }
+            if inner.call == 0 {
+                inner.forget_session();
+            } else if !inner.abandoned {
                 self.end(slot, inner, Ending::Error(reason.clone()));
             }
         }

@@ -98,13 +98,11 @@ impl<F: Fabric> Sink for Deliver<'_, F> {
         let Some(session) = &call.session else {
             return;
         };
-        let mut stats = session.stats.lock();
-        stats.bytes_received += (HEADER_LEN + body.len()) as u64;
         if call.ending.is_some() || call.abandoned {
-            stats.dropped_frames += 1; // A duplicate, or too late.
+            session.stats.lock().dropped_frames += 1; // A duplicate, or too late.
             return;
         }
-        drop(stats);
+        call.bytes_received = (HEADER_LEN + body.len()) as u64;
         let len = header.payload_len(body.len()).unwrap_or_default();
         if header.flags.contains(Flags::TIMED) {
             call.timings.node = StageTimings::decode(&body.bytes()[len..]).ok();

@@ -102,8 +102,12 @@ impl SessionCore {
         }
     }
 
+    pub(crate) fn is_open(&self) -> bool {
+        self.open.load(Ordering::SeqCst)
+    }
+
     pub(crate) fn check_open(&self) -> Result<(), ClientError> {
-        if self.open.load(Ordering::SeqCst) {
+        if self.is_open() {
             return Ok(());
         }
         let gone = || ClientError::SessionClosed(self.name.clone());

@@ -138,6 +138,8 @@ pub(crate) struct Inner {
     pub(crate) sends: u32,
     pub(crate) ending: Option<Ending>,
     pub(crate) bytes: Bytes,
+    /// Bytes of the answer's frame.
+    pub(crate) bytes_received: u64,
     pub(crate) finished: bool,
     /// Nobody wants the result any more; the slot is freed as soon as the transport lets go of the payload.
     pub(crate) abandoned: bool,
@@ -167,6 +169,7 @@ impl Slot {
                 sends: 0,
                 ending: None,
                 bytes: Bytes::EMPTY,
+                bytes_received: 0,
                 finished: false,
                 abandoned: false,
                 deadline: None,
@@ -219,12 +222,38 @@ impl Inner {
         call_id(index, next_generation(self.generation))
     }
 
-    /// Empties the slot. Nothing of the caller's is kept.
-    pub(crate) fn clear(&mut self) {
-        self.call = 0;
+    /// Makes the next call one of this session and this code.
+    pub(crate) fn belong_to(&mut self, session: &Arc<SessionCore>, code: Option<&Code>) {
+        if !self.is_of(session) {
+            self.session = Some(Arc::clone(session));
+        }
+        let same = match (&self.code, code) {
+            (Some(held), Some(code)) => held.is(code),
+            (held, code) => held.is_none() && code.is_none(),
+        };
+        if !same {
+            self.code = code.cloned();
+        }
+    }
+
+    /// Whether this is the session of the slot's call, or of its last one.
+    pub(crate) fn is_of(&self, session: &Arc<SessionCore>) -> bool {
+        let held = self.session.as_ref();
+        held.is_some_and(|held| Arc::ptr_eq(held, session))
+    }
+
+    /// Lets a free slot's session go.
+    pub(crate) fn forget_session(&mut self) {
         self.session = None;
         self.code = None;
+    }
+
+    /// Empties the slot. Session and code stay, because the next call is most likely theirs too; a closing session takes
+    /// both away.
+    pub(crate) fn clear(&mut self) {
+        self.call = 0;
         self.payload.clear();
+        self.bytes_received = 0;
         self.ending = None;
         self.bytes.large = None;
         self.finished = false;

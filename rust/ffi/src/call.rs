@@ -95,7 +95,7 @@ pub struct BcTimings {
 }
 
 /// The segments of a payload, without the heap if they are as few as usual.
-type Payload = SmallVec<[Segment<'static>; 4]>;
+type Payload = SmallVec<[Segment<'static>; 2]>;
 
 /// The most segments of one payload.
 const MAX_SEGMENTS: usize = 1 << 20;
@@ -193,14 +193,19 @@ unsafe fn payload(segs: *const BcSegment, n: usize) -> Option<Payload> {
     }
     // SAFETY: not null, aligned, of a possible length, and the caller vouches for the rest.
     let segs = unsafe { std::slice::from_raw_parts(segs, n) };
-    segs.iter()
-        .map(|seg| {
-            let possible = seg.len <= isize::MAX as usize && (!seg.base.is_null() || seg.len == 0);
-            // SAFETY: the caller keeps the memory until the call is finished, and a call is not finished, and not freed,
-            // before the transport has let go of its segments.
-            possible.then(|| unsafe { Segment::lasting(seg.base.cast(), seg.len) })
-        })
-        .collect()
+    let segment = |seg: &BcSegment| {
+        let possible = seg.len <= isize::MAX as usize && (!seg.base.is_null() || seg.len == 0);
+        // SAFETY: the caller keeps the memory until the call is finished, and a call is not finished, and not freed,
+        // before the transport has let go of its segments.
+        possible.then(|| unsafe { Segment::lasting(seg.base.cast(), seg.len) })
+    };
+    // The usual case, without the machinery of an iterator.
+    if let [only] = segs {
+        let mut payload = Payload::new();
+        payload.push(segment(only)?);
+        return Some(payload);
+    }
+    segs.iter().map(segment).collect()
 }
 
 /// State of the call: BC_VALUE, BC_PENDING, BC_THROW or BC_ERROR; BC_E_BAD_ARGUMENT for NULL.
