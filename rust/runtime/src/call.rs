@@ -4,6 +4,7 @@ use crate::constant::Constants;
 use crate::defer::Deferred;
 use crate::graph::Encoder;
 use crate::layout::Value;
+use crate::library;
 use crate::machine::{FloatControl, Landing, bc_enter};
 use crate::memory::or_throw;
 use crate::pages;
@@ -242,6 +243,9 @@ fn call_output(call: &Call) -> &Output {
     // SAFETY: `run` holds the output while the call lives.
     unsafe { &*call.output }
 }
+    if state.library.is_dirty() {
+        let _ = landed(state, library::end_of_call, 0);
+    }
 
 /// Calls `code(argument)` with a landing, handlers and exceptions of its own. Returns its result, and why it was left.
 fn landed(

@@ -233,6 +233,14 @@ pub(crate) unsafe extern "C" fn jl_gc_counted_realloc_with_old_size(
 /// Nothing to do: there is no collector.
 pub(crate) extern "C" fn nothing_to_collect() {}
 
+/// Nothing to do: finalizers never run; what they would free goes with the call.
+pub(crate) extern "C" fn no_finalizer(
+    _ptls: *const c_void,
+    _object: *mut Value,
+    _f: *const c_void,
+) {
+}
+
 /// Julia's `jl_gc_enable`: there is no collector to switch; it was "on".
 pub(crate) extern "C" fn jl_gc_enable(_on: i32) -> i32 {
     1

@@ -3,8 +3,8 @@
 use crate::builtin::{Builtins, id};
 use crate::layout::Value;
 use crate::{
-    array, boxes, call, defer, dispatch, egal, error, exception, function, hash, machine, math,
-    memory, string, thread, tuple,
+    array, boxes, call, defer, dispatch, egal, error, exception, function, hash, library, machine,
+    math, memory, number, string, thread, tuple,
 };
 use std::collections::HashMap;
 use std::sync::OnceLock;
@@ -93,6 +93,8 @@ fn runtime() -> Vec<(&'static str, usize)> {
         tuple::{bc_splat_tuple, jl_f_tuple},
         math::{jl_hrtime, jl_clock_now},
     };
+        number::{jl_try_substrtod, jl_try_substrtof, jl_substrtod, jl_substrtof},
+        library::{bc_call_slot, bc_random_bytes},
     symbols.extend([
         ("__sigsetjmp", machine::bc_setjmp as *const () as usize),
         (
@@ -124,6 +126,14 @@ fn runtime() -> Vec<(&'static str, usize)> {
             memory::nothing_to_collect as *const () as usize,
         ),
         (
+        (
+            "jl_gc_add_finalizer_th",
+            memory::no_finalizer as *const () as usize,
+        ),
+        (
+            "jl_gc_add_ptr_finalizer",
+            memory::no_finalizer as *const () as usize,
+        ),
             "__stack_chk_fail",
             error::stack_chk_fail as *const () as usize,
         ),

@@ -4,6 +4,7 @@ use crate::arena::{Arena, Bump};
 use crate::call::Call;
 use crate::fault::SignalStack;
 use crate::layout::{ThreadHead, Value};
+use crate::library::PerThread;
 use crate::machine::{Context, Landing, stack_pointer};
 use std::cell::{Cell, RefCell};
 use std::mem::offset_of;
@@ -55,6 +56,7 @@ pub struct ThreadState {
     pub(crate) call: Cell<*const Call>,
     pub(crate) arena: Arena,
     pub(crate) stack: StackBounds,
+    pub(crate) library: PerThread,
     safepoint: usize,
     _signal_stack: SignalStack,
 }
@@ -85,6 +87,7 @@ impl ThreadState {
             call: Cell::new(ptr::null()),
             arena: Arena::new(),
             stack: StackBounds::of_this_thread(),
+            library: PerThread::new(),
             safepoint: 0,
             _signal_stack: SignalStack::install(),
         });
