@@ -18,7 +18,9 @@ function stages(node, start)
     BitCode.wait_for(future.flight)
     total = Float64(time_ns() - begun)
     captured = [String(name) => seconds * 1e9 for (name, seconds) in future.shipped.timings]
-    times = BitCode.call_timings(future.flight.call)
+    timings = Ref{BitCode.API.Timings}()
+    BitCode.API.bc_call_timings(future.flight.call, timings) == 0 || error("the call has no timings")
+    times = timings[]
     fetch(future)
     node_stages = ["node: " * String(name)[1:end-3] => Float64(getfield(times, name))
                    for name in (:queue_ns, :decode_ns, :parse_ns, :link_ns, :optimise_ns, :emit_ns, :run_ns)]
