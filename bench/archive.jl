@@ -1,6 +1,6 @@
 # How much is shipped, once, for a small function.
 
-function bench_archive(report)
+function bench_archive(report; quick = false)
     info = BitCode.archive_info(x -> x + 1, Tuple{Int})
     result(report, "archive_bytes", info.bytes, "bytes"; bound = "at most 4096 for x -> x + 1")
     for (name, f, types) in [("exp", exp, Tuple{Float64}), ("sort!(::Vector{Int})", sort!, Tuple{Vector{Int}}),

@@ -2,7 +2,7 @@
 
 ends(x) = x[1] + x[end]
 
-function bench_bandwidth(report; bytes = 64 << 20, turns = 5, rounds = 8)
+function bench_bandwidth(report; quick = false, bytes = 64 << 20, turns = 5, rounds = quick ? 1 : 8)
     node = launch(transport = "shm")
     x = ones(bytes ÷ sizeof(Float64))
     (@remote node ends(x)) == 2.0 || error("the array did not arrive")

@@ -28,7 +28,7 @@ function stages(node, start)
     return [found; "Julia's inference, wire, rest" => total - sum(last, found); "total" => total]
 end
 
-function bench_cold(report; warm_up = 10, rounds = 40)
+function bench_cold(report; quick = false, warm_up = quick ? 1 : 10, rounds = quick ? 2 : 40)
     node = launch(transport = "shm")
     totals = Float64[]
     split = Dict{String,Vector{Float64}}()

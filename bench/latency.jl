@@ -53,22 +53,22 @@ function header_bytes(node; rounds = 1000)
     return (after["bytes_sent"] - before["bytes_sent"]) ÷ rounds - sizeof(Int)
 end
 
-function bench_latency(report)
-    node, warm, ratio = against_raw(report, "shm"; turns = 5, raw_rounds = 100_000, rounds = 50_000)
+function bench_latency(report; quick = false)
+    node, warm, ratio = against_raw(report, "shm"; turns = 5, raw_rounds = quick ? 1000 : 100_000, rounds = quick ? 1000 : 50_000)
     result(report, "header_bytes", header_bytes(node), "bytes"; bound = "at most 64")
     close(node)
 
     worker = only(Distributed.addprocs(1))
     Distributed.remotecall_eval(Main, [worker], :(increment(x) = x + 1))
     distributed_times(worker, 200)
-    rival = distributed_times(worker, 5_000)
+    rival = distributed_times(worker, quick ? 100 : 5_000)
     Distributed.rmprocs(worker)
     row(report, "Distributed.remotecall_fetch", rival)
 
     result(report, "warm_vs_raw_am", ratio, "ratio"; bound = "at most 2.0 over shared memory")
     result(report, "distributed_vs_warm", median_of(rival) / median_of(warm), "ratio"; bound = "at least 20")
 
-    over_tcp, _, tcp_ratio = against_raw(report, "tcp"; turns = 3, raw_rounds = 10_000, rounds = 10_000)
+    over_tcp, _, tcp_ratio = against_raw(report, "tcp"; turns = 3, raw_rounds = quick ? 100 : 10_000, rounds = quick ? 100 : 10_000)
     close(over_tcp)
     result(report, "warm_vs_raw_am_tcp", tcp_ratio, "ratio")
 end

@@ -2,11 +2,12 @@
 
 using Printf
 
-struct Report
+mutable struct Report
     text::IOBuffer
+    results::Int
 end
 
-Report() = Report(IOBuffer())
+Report() = Report(IOBuffer(), 0)
 
 # To the terminal at once, and to the file at the end.
 function say(report::Report, line)
@@ -53,6 +54,7 @@ end
 
 # A figure that scripts read. `bound` says what the project asks for, for people.
 function result(report::Report, name, value, unit; bound = "")
+    report.results += 1
     isempty(bound) || note(report, "$name: asked for is $bound")
     say(report, @sprintf("RESULT %s %s %s", name, value isa Integer ? string(value) : @sprintf("%.3f", value), unit))
 end

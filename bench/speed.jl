@@ -62,7 +62,7 @@ end
 
 const SHORT, LONG = 10, 60
 
-function bench_speed(report; n = 1_000_000, turns = 60)
+function bench_speed(report; quick = false, n = 1_000_000, turns = quick ? 2 : 60)
     node = launch(transport = "shm")
     worst = Inf
     for (name, kernel) in ["sum" => repeat_sum, "dot" => repeat_dot, "stencil" => repeat_stencil]

@@ -108,6 +108,7 @@ rust() {
 
 julia() {
     step build "$JULIA" --startup-file=no --project=. deps/build.jl || return
+    step bench-build "$CARGO" build "${profile[@]}" -p bitcode-bench && step bench "$JULIA" --startup-file=no --project=. bench/run.jl --quick
     julia_suite julia-tests "$JULIA" --startup-file=no --project=. test/runtests.jl
     # The same by Julia's own way in, offline; some of the files will do.
     step pkg-test "$JULIA" --startup-file=no --project=. -e 'using Pkg; Pkg.test("BitCode"; test_args = ["package"])'
