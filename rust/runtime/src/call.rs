@@ -221,6 +221,9 @@ pub unsafe fn run(
             signal: code::signal(left).unwrap_or(0),
         },
     };
+    if state.library.is_dirty() {
+        let _ = landed(state, library::end_of_call, 0);
+    }
     state.call.set(ptr::null());
     state.arena.reset(&state.bump);
     outcome
@@ -243,9 +246,6 @@ fn call_output(call: &Call) -> &Output {
     // SAFETY: `run` holds the output while the call lives.
     unsafe { &*call.output }
 }
-    if state.library.is_dirty() {
-        let _ = landed(state, library::end_of_call, 0);
-    }
 
 /// Calls `code(argument)` with a landing, handlers and exceptions of its own. Returns its result, and why it was left.
 fn landed(

@@ -92,9 +92,9 @@ fn runtime() -> Vec<(&'static str, usize)> {
         dispatch::{jl_apply_generic, jl_invoke},
         tuple::{bc_splat_tuple, jl_f_tuple},
         math::{jl_hrtime, jl_clock_now},
-    };
         number::{jl_try_substrtod, jl_try_substrtof, jl_substrtod, jl_substrtof},
         library::{bc_call_slot, bc_random_bytes},
+    };
     symbols.extend([
         ("__sigsetjmp", machine::bc_setjmp as *const () as usize),
         (
@@ -126,7 +126,6 @@ fn runtime() -> Vec<(&'static str, usize)> {
             memory::nothing_to_collect as *const () as usize,
         ),
         (
-        (
             "jl_gc_add_finalizer_th",
             memory::no_finalizer as *const () as usize,
         ),
@@ -134,6 +133,7 @@ fn runtime() -> Vec<(&'static str, usize)> {
             "jl_gc_add_ptr_finalizer",
             memory::no_finalizer as *const () as usize,
         ),
+        (
             "__stack_chk_fail",
             error::stack_chk_fail as *const () as usize,
         ),
