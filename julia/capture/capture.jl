@@ -18,6 +18,8 @@ end
 
 using ..LLVM: LLVM
 using ..Codegen: Codegen
+using LinearAlgebra: LinearAlgebra
+using Random: Random
 
 export capture, Shipped, isvalid, CaptureError, Reason
 
@@ -36,6 +38,7 @@ include("handlers.jl")
 include("method.jl")
 include("unions.jl")
 include("standins.jl")
+include("libraries.jl")
 include("rounding.jl")
 include("diagnosis.jl")
 include("offences.jl")
@@ -88,20 +91,20 @@ Work(portable::Portable, allowed) =
 const NO_LIBRARIES = Set{String}()
 
 """
-    capture(f, types; name, arguments, result, libraries) -> Shipped
+    capture(f, types; name, arguments, result, libraries, extra) -> Shipped
 
 Captures the singleton function `f` for arguments of the tuple type `types`: `f` becomes the entry of the archive, called by C's rules
 with its arguments as they are. `name`, `arguments` and `result` are written into the manifest for people to read. `libraries` are the
-sonames of C libraries that the node may be asked for.
+C libraries that the node may be asked for, `extra` objects that the manifest describes after those that the code refers to.
 
 Throws a [`CaptureError`](@ref) with every reason if the function cannot be shipped.
 """
 capture(@nospecialize(f), @nospecialize(types::Type{<:Tuple}); name::String=string(f), arguments::String="", result::String="",
-        libraries::Set{String}=NO_LIBRARIES) = capture(f, types, name, arguments, result, libraries)
+        libraries::Set{String}=allowed_libraries(), extra::Vector{Any}=Any[]) = capture(f, types, name, arguments, result, libraries, extra)
 
 # Without keywords, whose handling Julia would compile anew for each type of `f`.
 function capture(@nospecialize(f), @nospecialize(types::Type{<:Tuple}), name::String, arguments::String, result::String,
-                 libraries::Set{String}=NO_LIBRARIES)
+                 libraries::Set{String}=allowed_libraries(), extra::Vector{Any}=Any[])
     world = Base.get_world_counter()
     instance = find_instance(f, types, world)
     instance isa Offence && throw(CaptureError(name, [Reason(instance)]))

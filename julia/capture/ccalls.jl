@@ -24,7 +24,7 @@ function supported_at(address::UInt64)
 end
 
 # Libraries whose functions need no dependency: the node has them, or its runtime stands in for them.
-const PLAIN_LIBRARIES = ("libjulia", "libc.", "libm.", "libopenlibm", "libpthread", "libdl.", "libgcc_s", "libutf8proc", "ld-linux", "julia")
+const PLAIN_LIBRARIES = ("libjulia", "libc.", "libm.", "libopenlibm", "libpthread", "libdl.", "libgcc_s", "ld-linux", "julia")
 
 is_plain_library(path::AbstractString) = isempty(path) || any(prefix -> startswith(basename(path), prefix), PLAIN_LIBRARIES)
 
@@ -55,7 +55,12 @@ function external_variable(work, name::String, library::String, element::LLVM.Ty
 end
 
 function note_library!(work, name::String, library::AbstractString)
-    is_plain_library(library) || (work.libraries[name] = soname(library))
+    implied = implied_library(name)
+    if !isempty(implied)
+        work.libraries[name] = implied
+    elseif !is_plain_library(library)
+        work.libraries[name] = library_name(library)
+    end
     nothing
 end
 

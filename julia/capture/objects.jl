@@ -80,6 +80,8 @@ function descriptor(table::ObjectTable, @nospecialize(object))::Descriptor
     object isa String && return StringDescriptor(copy(codeunits(object)))
     is_identity_only(object) && return OpaqueDescriptor(opaque_name(object))
     object isa Core.SimpleVector && return describe_simple_vector(table, object)
+    object isa Words && return describe_words(table, object)
+    object isa WordsType && return describe_words_type(object)
     T = typeof(object)
     refuse_state(object)
     object isa Array && return describe_array(table, object)
@@ -201,7 +203,8 @@ end
 
 function describe_data(table::ObjectTable, @nospecialize(object))
     T = typeof(object)
-    refuse_pointers(object, T)
+    pointers = known_pointers(object)
+    pointers === nothing && refuse_pointers(object, T)
     type = number(describe!(table, T))
     bytes = zeros(UInt8, sizeof(T))
     relocations = Tuple{UInt32,UInt32}[]
@@ -214,6 +217,13 @@ function describe_data(table::ObjectTable, @nospecialize(object))
             target == 0 && continue
             push!(relocations, (offset, reference(describe!(table, Codegen.object_at(target)))))
         end
+    end
+    if pointers !== nothing
+        for (offset, target) in pointers
+            bytes[offset+1:offset+8] .= 0x00
+            target === nothing || push!(relocations, (offset, reference(describe!(table, target))))
+        end
+        sort!(relocations)
     end
     return DataDescriptor(type, bytes, relocations)
 end

@@ -126,12 +126,16 @@ const STAND_INS = Dict{String,Any}(
 
 plain_blas_name(symbol::AbstractString) = replace(symbol, r"_?(64)?_?$" => "")
 
-# Calls of those C functions in `body` become calls of their stand-ins.
+"""
+Julia functions => Julia functions that are shipped in their place, where they have a method for the types of a call.
+"""
+const FUNCTION_STAND_INS = IdDict{Any,Any}()
+
+# Calls of those C functions in `body` become calls of their stand-ins, and so do calls of Julia functions.
 function stand_in!(narrowing::Narrowing, body::Body)
     for i in eachindex(body.source.code)
         call = call_of(body.source.code[i])
-        is_foreign_call(call) || continue
-        f = get(STAND_INS, plain_blas_name(foreign_name(body, call)), nothing)
+        f, operands = stand_in_of(body, call)
         f === nothing && continue
         operands = foreign_operands(call)
         types = Tuple{typeof(f),(operand_type(body, operand) for operand in operands)...}
@@ -140,4 +144,19 @@ function stand_in!(narrowing::Narrowing, body::Body)
         infer!(target, narrowing.world)
         replace_call!(body, i, Expr(:invoke, target, f, operands...))
     end
+end
+
+# What a call is replaced by: the stand-in, or `nothing`, and its arguments.
+function stand_in_of(body::Body, @nospecialize(call))
+    if is_foreign_call(call)
+        return (get(STAND_INS, plain_blas_name(foreign_name(body, call)), nothing), foreign_operands(call))
+    elseif is_invoke(call) || is_call(call)
+        callee, operands = called(call)
+        known = constant(body, callee)
+        known === nothing && return (nothing, ())
+        f = something(known)
+        f === Core.arrayref && return (element_stand_in(body, operands), ())
+        return (get(FUNCTION_STAND_INS, f, nothing), operands)
+    end
+    return (nothing, ())
 end

@@ -3,6 +3,7 @@
 use crate::compiled::{Compiled, Timings};
 use crate::error::JitError;
 use crate::fatal::guarded;
+use crate::libraries::{Allowed as AllowedLibraries, Libraries};
 use crate::llvm::{Buffer, Context, Machine, Module};
 use crate::orc::{Linked, Orc};
 use crate::target::{Target, arch};
@@ -10,6 +11,7 @@ use crate::{lower, objects, refuse};
 use bitcode_runtime::Limits;
 use bitcode_wire::archive::{Archive, Image, ImageKind};
 use bitcode_wire::manifest::{Manifest, object_symbol};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -21,6 +23,8 @@ pub struct JitConfig {
     pub cpu: Option<String>,
     /// What a call may use.
     pub limits: Limits,
+    /// The C libraries that shipped code may call.
+    pub libraries: AllowedLibraries,
 }
 
 /// The compiler of a node. Compiles on the thread that asks; any number at the same time.
@@ -28,6 +32,7 @@ pub struct Jit {
     orc: Arc<Orc>,
     target: Target,
     limits: Limits,
+    libraries: Libraries,
 }
 
 impl Jit {
@@ -48,6 +53,7 @@ impl Jit {
             orc,
             target,
             limits: config.limits,
+            libraries: Libraries::new(config.libraries),
         })
     }
 
@@ -74,6 +80,8 @@ impl Jit {
             .iter()
             .filter_map(|index| Some((object_symbol(*index), constants.address(*index)? as usize)))
             .collect();
+        let foreign = self.foreign(&archive.manifest, &made.foreign)?;
+        let absolute = [absolute, foreign].concat();
         let bytes = made.object.len();
         let linked = guarded(|| {
             self.orc
@@ -120,6 +128,27 @@ impl Jit {
         .map_err(JitError::Llvm)?
     }
 
+    /// Addresses of what the image takes from C libraries. Opens those that are not open yet.
+    fn foreign(
+        &self,
+        manifest: &Manifest<'_>,
+        wanted: &[String],
+    ) -> Result<Vec<(String, usize)>, JitError> {
+        let mut found = Vec::new();
+        let mut left: HashSet<&str> = wanted.iter().map(String::as_str).collect();
+        for library in &manifest.dependencies {
+            let mut symbols = library.symbols.clone();
+            symbols.retain(|symbol| left.remove(symbol));
+            let resolved = self.libraries.resolve(library.soname, &symbols)?;
+            found.extend(
+                resolved
+                    .into_iter()
+                    .map(|(symbol, address)| (symbol.to_owned(), address)),
+            );
+        }
+        Ok(found)
+    }
+
     /// The first image for this architecture, else the first bitcode of any: bitcode is made ours as long as its data are
     /// laid out like ours.
     fn choose<'i>(&self, images: &'i [Image<'i>]) -> Result<&'i Image<'i>, JitError> {
@@ -157,14 +186,15 @@ impl Jit {
     ) -> Result<Translated, JitError> {
         let context = Context::new();
         let machine = self.target.machine()?;
-        let (module, objects) = self.prepare(&context, &machine, image, manifest, timings)?;
+        let (module, externals) = self.prepare(&context, &machine, image, manifest, timings)?;
         let started = Instant::now();
         let instructions = lower::size(&module);
         let object = machine.emit(&module).map_err(JitError::Llvm)?;
         timings.emit = micros(started);
         Ok(Translated {
             object,
-            objects,
+            objects: externals.objects,
+            foreign: externals.foreign,
             instructions,
         })
     }
@@ -177,7 +207,7 @@ impl Jit {
         image: &Image<'_>,
         manifest: &Manifest<'_>,
         timings: &mut Timings,
-    ) -> Result<(Module<'c>, Vec<u32>), JitError> {
+    ) -> Result<(Module<'c>, refuse::Externals), JitError> {
         let started = Instant::now();
         let module = context
             .parse_bitcode(image.code)
@@ -213,13 +243,14 @@ impl Jit {
             module.verify().map_err(JitError::Llvm)?;
         }
         timings.optimise = micros(started);
-        Ok((module, externals.objects))
+        Ok((module, externals))
     }
 }
 
 struct Translated {
     object: Buffer,
     objects: Vec<u32>,
+    foreign: Vec<String>,
     instructions: usize,
 }
 

@@ -1,5 +1,6 @@
 //! Why an archive could not be made to run.
 
+use crate::libraries::LibraryError;
 use bitcode_runtime::constant::BuildError;
 use bitcode_wire::error::ErrorCode;
 use std::fmt;
@@ -51,6 +52,9 @@ pub enum JitError {
         /// What is wrong with them.
         reason: &'static str,
     },
+    /// A C library that the code depends on is not to be had.
+    #[error(transparent)]
+    Library(#[from] LibraryError),
     /// The manifest's objects cannot be built: the sender's fault, or another Julia's.
     #[error("the archive's objects cannot be built: {0}")]
     Objects(BuildError),
@@ -73,7 +77,7 @@ impl JitError {
             Self::Invalid(_) | Self::Refused(_) => ErrorCode::BAD_IMAGE,
             Self::Unsupported(_) => ErrorCode::UNSUPPORTED,
             Self::TooLarge { .. } => ErrorCode::TOO_LARGE,
-            Self::Unresolved { .. } => ErrorCode::UNRESOLVED_SYMBOL,
+            Self::Unresolved { .. } | Self::Library(_) => ErrorCode::UNRESOLVED_SYMBOL,
             Self::Objects(_) => ErrorCode::BAD_ARCHIVE,
             Self::Llvm(_) | Self::Setup(_) => ErrorCode::INTERNAL,
         }
@@ -167,7 +171,7 @@ impl fmt::Display for Refusal {
 }
 
 /// At most eight names, quoted.
-fn names(symbols: &[String]) -> String {
+pub(crate) fn names(symbols: &[String]) -> String {
     let shown: Vec<_> = symbols
         .iter()
         .take(8)

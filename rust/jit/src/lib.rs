@@ -2,7 +2,8 @@
 //!
 //! What this room is for: [`Jit::compile`] takes an archive (already checked against its hash) and gives a [`Compiled`]
 //! that can be called. In between: parse, refuse what must not travel (`refuse.rs`), verify, turn Julia's intrinsics into
-//! code for this node (`lower.rs`), optimise for the processor we run on, emit, link (`orc.rs`).
+//! code for this node (`lower.rs`), optimise for the processor we run on, emit, link (`orc.rs`) with the C libraries that it names
+//! (`libraries.rs`).
 //!
 //! What it may know: LLVM, which no other room sees; the archive's form; the runtime's table and object layouts. What it
 //! must never know: frames, sessions, who asked.
@@ -11,6 +12,7 @@ mod compile;
 mod compiled;
 mod error;
 mod fatal;
+mod libraries;
 mod llvm;
 mod lower;
 mod objects;
@@ -22,6 +24,7 @@ pub use bitcode_runtime::{Limits, Outcome, Output, attach as attach_thread};
 pub use compile::{Jit, JitConfig};
 pub use compiled::{Compiled, Timings};
 pub use error::{JitError, Refusal};
+pub use libraries::{Allowed as AllowedLibraries, LibraryError};
 pub use llvm::version as llvm_version;
 pub use target::Target;
 

@@ -41,6 +41,8 @@ pub(crate) struct Externals {
     pub(crate) objects: Vec<u32>,
     /// Names from the manifest's imports.
     pub(crate) imports: Vec<String>,
+    /// Names from the manifest's dependencies.
+    pub(crate) foreign: Vec<String>,
 }
 
 /// Looks at everything in `module`; drops declarations that nothing uses.
@@ -371,6 +373,15 @@ fn external(
     match object_index(&name) {
         Some(index) if (index as usize) < manifest.objects.len() => found.objects.push(index),
         None if manifest.imports.contains(&name.as_str()) => found.imports.push(name),
+        None if is_foreign(&name, manifest) => found.foreign.push(name),
         _ => unnamed.push(name),
     }
+}
+
+/// Does a library that the manifest names have it?
+fn is_foreign(name: &str, manifest: &Manifest<'_>) -> bool {
+    manifest
+        .dependencies
+        .iter()
+        .any(|library| library.symbols.contains(&name))
 }

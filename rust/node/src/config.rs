@@ -7,6 +7,8 @@ use std::time::Duration;
 use bitcode_transport::{Settings, TransportChoice, TransportError};
 use serde::Deserialize;
 
+use bitcode_jit::AllowedLibraries;
+
 use crate::key::{Key, KeyError};
 use crate::{EngineSettings, PoolSettings};
 
@@ -87,6 +89,10 @@ pub struct Wishes {
     pub spin_us: Option<u64>,
     /// CPU to compile for, in LLVM's words.
     pub cpu: Option<String>,
+    /// C libraries that shipped code may call besides the default ones: names, or paths to files.
+    pub allow_library: Option<Vec<String>>,
+    /// C libraries of the default ones that it may not call; `all` for all of them.
+    pub deny_library: Option<Vec<String>>,
     /// Stop when standard input ends.
     pub exit_on_stdin_eof: Option<bool>,
     /// Milliseconds that running calls get when the node is told to stop.
@@ -120,6 +126,8 @@ pub struct Config {
     pub pool: PoolSettings,
     /// CPU to compile for; `None` for the one it runs on.
     pub cpu: Option<String>,
+    /// C libraries that shipped code may call.
+    pub libraries: AllowedLibraries,
     /// Stop when standard input ends.
     pub exit_on_stdin_eof: bool,
     /// What running calls get when the node is told to stop.
@@ -157,6 +165,8 @@ impl Wishes {
             threads: self.threads.or(others.threads),
             spin_us: self.spin_us.or(others.spin_us),
             cpu: self.cpu.or(others.cpu),
+            allow_library: self.allow_library.or(others.allow_library),
+            deny_library: self.deny_library.or(others.deny_library),
             exit_on_stdin_eof: self.exit_on_stdin_eof.or(others.exit_on_stdin_eof),
             grace_ms: self.grace_ms.or(others.grace_ms),
         }
@@ -206,10 +216,44 @@ impl Wishes {
             engine,
             pool,
             cpu: self.cpu,
+            libraries: libraries(
+                self.allow_library.as_deref().unwrap_or_default(),
+                self.deny_library.as_deref().unwrap_or_default(),
+            )?,
             exit_on_stdin_eof: self.exit_on_stdin_eof.unwrap_or(false),
             grace: Duration::from_millis(self.grace_ms.unwrap_or(1000)),
         })
     }
+}
+
+/// The default libraries, without those denied, and with those allowed.
+fn libraries(allow: &[String], deny: &[String]) -> Result<AllowedLibraries, ConfigError> {
+    let mut libraries = AllowedLibraries::default();
+    for name in deny {
+        if name == "all" {
+            libraries = AllowedLibraries::none();
+        } else if libraries.names().any(|allowed| allowed == name) {
+            libraries.deny(name);
+        } else {
+            let known: Vec<_> = libraries.names().collect();
+            return Err(ConfigError::Setting {
+                name: "deny-library",
+                value: name.clone(),
+                expected: format!("all, or one of {}", known.join(", ")),
+            });
+        }
+    }
+    for name in allow {
+        if name.is_empty() || name.ends_with('/') {
+            return Err(ConfigError::Setting {
+                name: "allow-library",
+                value: name.clone(),
+                expected: "a library's name, such as libz.so.1, or a path to its file".into(),
+            });
+        }
+        libraries.allow(name);
+    }
+    Ok(libraries)
 }
 
 fn size(name: &'static str, bytes: u64) -> Result<usize, ConfigError> {
@@ -283,8 +327,30 @@ mod tests {
     }
 
     #[test]
+    fn libraries_are_allowed_and_denied_by_name() {
+        let names = |text: &str| {
+            let wishes: Wishes = toml::from_str(text).unwrap();
+            let config = wishes.decide().unwrap();
+            let names: Vec<_> = config.libraries.names().map(String::from).collect();
+            names
+        };
+        assert!(names("").contains(&"libgmp".into()));
+        assert!(!names("deny-library = ['libgmp']").contains(&"libgmp".into()));
+        let text = "deny-library = ['all']\nallow-library = ['libz.so.1', '/opt/lib/libfoo.so']";
+        assert_eq!(names(text), ["libz.so.1", "libfoo.so"]);
+    }
+
+    #[test]
     fn settings_without_meaning_are_refused() {
         let wishes = [
+            Wishes {
+                deny_library: Some(vec!["libnothing".into()]),
+                ..Wishes::default()
+            },
+            Wishes {
+                allow_library: Some(vec!["/opt/lib/".into()]),
+                ..Wishes::default()
+            },
             Wishes {
                 listen: Some("nonsense".into()),
                 ..Wishes::default()

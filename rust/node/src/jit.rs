@@ -1,6 +1,6 @@
 //! The loader that real nodes have: the JIT.
 
-use bitcode_jit::{Compiled, Jit, JitConfig, Outcome, Output, attach_thread};
+use bitcode_jit::{AllowedLibraries, Compiled, Jit, JitConfig, Outcome, Output, attach_thread};
 use bitcode_wire::archive::Archive;
 use bitcode_wire::frame::StageTimings;
 
@@ -11,13 +11,15 @@ use crate::run::About;
 pub struct JitLoader(Jit);
 
 impl JitLoader {
-    /// Sets the compiler up, for the machine that it runs on or for the CPU named.
+    /// Sets the compiler up, for the machine that it runs on or for the CPU named, with the C libraries
+    /// that shipped code may call.
     ///
     /// # Errors
     /// A sentence that says what is wrong.
-    pub fn new(cpu: Option<String>) -> Result<Self, String> {
+    pub fn new(cpu: Option<String>, libraries: AllowedLibraries) -> Result<Self, String> {
         let mut config = JitConfig::default();
         config.cpu = cpu;
+        config.libraries = libraries;
         Jit::new(config)
             .map(Self)
             .map_err(|error| error.to_string())

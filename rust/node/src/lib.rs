@@ -29,5 +29,5 @@ pub use key::{Key, KeyError, MIN_KEY};
 pub use loader::{LoadError, Loader, Program, Ran};
 pub use message::{FromEngine, ToEngine};
 pub use pool::{Pool, PoolSettings};
-pub use run::{About, StartError, run, run_with, versions};
+pub use run::{About, StartError, default_libraries, run, run_with, versions};
 pub use supervisor::{Happening, Supervisor};

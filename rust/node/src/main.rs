@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use bitcode_node::{LogFormat, Wishes, run, versions};
+use bitcode_node::{LogFormat, Wishes, default_libraries, run, versions};
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
@@ -48,6 +48,12 @@ struct CommandLine {
     /// CPU to compile for, in LLVM's words [default: the one it runs on]
     #[arg(long, value_name = "NAME")]
     cpu: Option<String>,
+    /// C library that shipped code may call besides the default ones: a name such as libz.so.1, or a path; repeatable
+    #[arg(long, value_name = "NAME")]
+    allow_library: Vec<String>,
+    /// C library of the default ones that shipped code may not call, or all; repeatable
+    #[arg(long, value_name = "NAME")]
+    deny_library: Vec<String>,
     /// What running calls get when told to stop [default: 1000]
     #[arg(long, value_name = "MILLISECONDS")]
     grace_ms: Option<u64>,
@@ -57,7 +63,7 @@ struct CommandLine {
     /// TOML file with the same settings, by the same names; the command line wins
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Print the versions of the node, its formats, LLVM and UCX
+    /// Print the versions of the node, its formats, LLVM and UCX, and the C libraries that shipped code may call by default
     #[arg(short = 'V', long)]
     version: bool,
 }
@@ -76,6 +82,8 @@ impl From<CommandLine> for Wishes {
         wishes.threads = line.threads;
         wishes.spin_us = line.spin_us;
         wishes.cpu = line.cpu;
+        wishes.allow_library = Some(line.allow_library).filter(|names| !names.is_empty());
+        wishes.deny_library = Some(line.deny_library).filter(|names| !names.is_empty());
         wishes.grace_ms = line.grace_ms;
         wishes.exit_on_stdin_eof = line.exit_on_stdin_eof.then_some(true);
         wishes
@@ -86,6 +94,7 @@ fn main() -> ExitCode {
     let line = CommandLine::parse();
     if line.version {
         println!("bitcode-node {}", versions());
+        println!("C libraries, by default: {}", default_libraries());
         return ExitCode::SUCCESS;
     }
     let file = line.config.as_deref().map(Wishes::read).transpose();

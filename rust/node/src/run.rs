@@ -63,7 +63,10 @@ pub struct About {
 /// # Errors
 /// Why it did not start.
 pub fn run(config: Config, ready: impl Write) -> Result<(), StartError> {
-    let loader = JitLoader::new(config.cpu.clone()).map_err(StartError::Jit)?;
+    let loader =
+        JitLoader::new(config.cpu.clone(), config.libraries.clone()).map_err(StartError::Jit)?;
+    let names: Vec<_> = config.libraries.names().collect();
+    info!(allowed = names.join(" "), "C libraries");
     let about = loader.about();
     run_with(config, loader, about, ready)
 }
@@ -79,6 +82,12 @@ pub fn versions() -> String {
         bitcode_jit::llvm_version(),
         bitcode_transport::ucx_version(),
     )
+}
+
+/// The C libraries that shipped code may call unless the configuration says otherwise, for `--version`.
+pub fn default_libraries() -> String {
+    let libraries = bitcode_jit::AllowedLibraries::default();
+    libraries.names().collect::<Vec<_>>().join(" ")
 }
 
 /// Runs a node with another loader than the JIT until it is told to stop. `ready` gets the ready line, one JSON object, once

@@ -9,6 +9,7 @@ mod calls;
 mod captured;
 mod exceptions;
 mod faults;
+mod libraries;
 mod lowering;
 mod objects;
 mod refusals;

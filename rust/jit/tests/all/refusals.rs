@@ -241,6 +241,7 @@ fn data_of_other_machines() {
     let case = Case {
         code: assemble(text),
         imports: Vec::new(),
+        dependencies: Vec::new(),
         objects: Vec::new(),
     };
     assert!(matches!(
@@ -251,6 +252,7 @@ fn data_of_other_machines() {
     let case = Case {
         code: assemble(&narrow),
         imports: Vec::new(),
+        dependencies: Vec::new(),
         objects: Vec::new(),
     };
     assert!(matches!(
@@ -293,6 +295,7 @@ fn garbage_and_broken_modules() {
         let case = Case {
             code: code.to_vec(),
             imports: Vec::new(),
+            dependencies: Vec::new(),
             objects: Vec::new(),
         };
         assert_eq!(
@@ -307,6 +310,7 @@ fn garbage_and_broken_modules() {
         let case = Case {
             code: good[..length].to_vec(),
             imports: Vec::new(),
+            dependencies: Vec::new(),
             objects: Vec::new(),
         };
         let _ = case.compile();
@@ -358,6 +362,7 @@ fn bitcode_of_another_processor_is_made_ours() {
     let case = Case {
         code: assemble(&text),
         imports: Vec::new(),
+        dependencies: Vec::new(),
         objects: Vec::new(),
     };
     let mut archive = case.archive();

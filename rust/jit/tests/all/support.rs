@@ -2,7 +2,7 @@
 
 use bitcode_jit::{Compiled, Jit, JitConfig, JitError, Outcome, Output};
 use bitcode_wire::archive::{Archive, Image, ImageKind};
-use bitcode_wire::manifest::{Manifest, Object};
+use bitcode_wire::manifest::{Dependency, Manifest, Object};
 use inkwell::context::Context;
 use inkwell::memory_buffer::MemoryBuffer;
 use std::sync::LazyLock;
@@ -32,6 +32,7 @@ pub(crate) fn assemble(text: &str) -> Vec<u8> {
 pub(crate) struct Case<'a> {
     pub(crate) code: Vec<u8>,
     pub(crate) imports: Vec<&'a str>,
+    pub(crate) dependencies: Vec<Dependency<'a>>,
     pub(crate) objects: Vec<Object<'a>>,
 }
 
@@ -45,6 +46,7 @@ impl<'a> Case<'a> {
                 .iter()
                 .map(|(name, _)| *name)
                 .collect(),
+            dependencies: Vec::new(),
             objects: Vec::new(),
         }
     }
@@ -60,6 +62,7 @@ impl<'a> Case<'a> {
                 abi: "julia-1.5-64le",
                 entry: "bitcode_entry",
                 imports: self.imports.clone(),
+                dependencies: self.dependencies.clone(),
                 objects: self.objects.clone(),
                 ..Manifest::default()
             },

@@ -98,6 +98,7 @@ fn what_cannot_be_started_says_why() {
         &["--transport", "no such transport"][..],
         &["--listen", "nowhere"],
         &["--log", "no=such=filter"],
+        &["--deny-library", "libnothing"],
         &["--no-such-flag"],
     ] {
         let (code, said) = refused(arguments);
@@ -118,6 +119,7 @@ fn it_tells_its_versions() {
         env!("CARGO_PKG_VERSION"),
         "LLVM 19",
         "UCX 1.",
+        "libopenblas64_",
     ] {
         assert!(said.contains(part), "{said}");
     }
