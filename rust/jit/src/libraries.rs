@@ -425,4 +425,22 @@ mod tests {
         // MPFR depends on GMP.
         assert!(system().resolve("libmpfr", &["__gmpz_add"]).is_err());
     }
+
+    #[test]
+    fn the_page_lists_the_known_libraries() {
+        let page = include_str!("../../../docs/ARCHIVE.md");
+        for known in KNOWN {
+            let start = format!("| `{}` | ", known.name);
+            let line = page.lines().find(|line| line.starts_with(&start));
+            let line = line.unwrap_or_else(|| panic!("{} is not on the page", known.name));
+            for (soname, suffix) in known.sonames {
+                assert!(line.contains(&format!("`{soname}`")), "{line}");
+                assert!(line.contains(suffix), "{line}");
+            }
+        }
+        let list = include_str!("../../../julia/capture/libraries.jl");
+        for known in KNOWN {
+            assert!(list.contains(&format!("\"{}\"", known.name)));
+        }
+    }
 }

@@ -401,11 +401,12 @@ impl<'a, 'b> Builder<'a, 'b> {
                 // SAFETY: placed with room for the bytes.
                 unsafe { copy(at, 0, bytes) };
                 for &(offset, to) in references {
-                    if !slots.contains(offset) {
+                    // Outside of the type's references it is a pointer to the other's memory.
+                    if !slots.contains(offset) && !holds_pointer(offset, bytes) {
                         return Err(bad);
                     }
                     let to = find(to)?;
-                    // SAFETY: a reference slot inside the object.
+                    // SAFETY: a word inside the object.
                     unsafe { crate::layout::set_reference_at(at, offset as usize, to) };
                 }
                 cell.data_type()
@@ -448,6 +449,15 @@ fn identity(cell: &TypeCell, bytes: &[u8]) -> Option<*mut Value> {
         _ if cell.is(flag::SINGLETON) && bytes.is_empty() => Some(cell.instance()),
         _ => None,
     }
+}
+
+/// Is there a word at `offset` that may become a pointer: inside, aligned, and zero so far?
+fn holds_pointer(offset: u32, bytes: &[u8]) -> bool {
+    let start = offset as usize;
+    offset.is_multiple_of(8)
+        && bytes
+            .get(start..start + 8)
+            .is_some_and(|word| word.iter().all(|byte| *byte == 0))
 }
 
 /// Where an object has reference slots.

@@ -130,15 +130,17 @@ fn contradictions_are_refused() {
         bad(&[word(), Description::Instance(0)]),
         BuildError::BadReference { object: 1, to: 0 }
     );
-    let misplaced = Description::Data {
-        ty: 0,
-        bytes: &[0; 8],
-        references: vec![(0, 0)],
-    };
-    assert_eq!(
-        bad(&[word(), misplaced]),
-        BuildError::BadBytes { object: 1 }
-    );
+    for (offset, byte) in [(4, 0), (8, 0), (0, 1)] {
+        let misplaced = Description::Data {
+            ty: 0,
+            bytes: &[byte; 8],
+            references: vec![(offset, 0)],
+        };
+        assert_eq!(
+            bad(&[word(), misplaced]),
+            BuildError::BadBytes { object: 1 }
+        );
+    }
     assert!(matches!(
         bad(&[ty("Core.Float64", 0, 4, &[])]),
         BuildError::Layout(_)
@@ -240,4 +242,32 @@ fn identities_are_the_runtimes() {
     // SAFETY: the constants are alive.
     let held = unsafe { reference_at(constants.address(4).unwrap(), 8) };
     assert_eq!(held, Builtins::get().bool(true));
+}
+
+/// What a big number is: a struct with a pointer to words.
+#[test]
+fn pointers_lead_to_memory_of_the_archive() {
+    let constants = Constants::build(&[
+        ty("Test.ConstBig", 0, 16, &[]),
+        ty("Test.ConstWords{2}", flag::PRIMITIVE, 16, &[]),
+        Description::Data {
+            ty: 0,
+            bytes: &[0; 16],
+            references: vec![(8, 3)],
+        },
+        Description::Data {
+            ty: 1,
+            bytes: &[7; 16],
+            references: Vec::new(),
+        },
+    ])
+    .unwrap();
+    // SAFETY: the constants are alive.
+    let words = unsafe { reference_at(constants.address(2).unwrap(), 8) };
+    assert_eq!(Some(words), constants.address(3));
+    // SAFETY: as above.
+    assert_eq!(
+        unsafe { words.cast::<[u64; 2]>().read() },
+        [0x0707_0707_0707_0707; 2]
+    );
 }
