@@ -6,7 +6,7 @@
 
 use bitcode_wire::archive::Archive;
 use bitcode_wire::error::ErrorPayload;
-use bitcode_wire::frame::{HEADER_LEN, Header, SessionKey};
+use bitcode_wire::frame::{HEADER_LEN, Header, OutputPayload, OutputTaken, SessionKey};
 use bitcode_wire::handshake::{Answer, Hello, Preamble};
 use bitcode_wire::manifest::Manifest;
 
@@ -108,6 +108,24 @@ pub(crate) fn error_payload(data: &[u8]) -> bool {
         Ok(error) => {
             assert!(error.encode() == data, "an ERROR payload has one spelling");
             assert!(!error.to_string().is_empty());
+            true
+        }
+        Err(error) => {
+            assert!(!error.to_string().is_empty());
+            false
+        }
+    }
+}
+
+/// The payloads of OUTPUT and OUTPUT_TAKEN frames.
+pub(crate) fn output(data: &[u8]) -> bool {
+    if let Ok(taken) = OutputTaken::decode(data) {
+        assert!(taken.encode() == data, "a position has one spelling");
+    }
+    match OutputPayload::decode(data) {
+        Ok(piece) => {
+            assert!(piece.encode() == data, "a piece of output has one spelling");
+            assert!(piece.text.len() <= OutputPayload::MAX_TEXT);
             true
         }
         Err(error) => {

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 
 use crate::core::Core;
 use crate::session::{Session, SessionCore, Terms};
-use crate::{ClientError, Code};
+use crate::{ClientError, Code, Output, OutputNotify};
 
 /// How long the helper goes on driving after the last delivery before it sleeps.
 const HELPER_SPIN: Duration = Duration::from_micros(20);
@@ -138,6 +138,17 @@ impl<F: Fabric> Client<F> {
         let session = Arc::new(session);
         core.sessions.write().push(Arc::clone(&session));
         Ok(Session::new(Arc::clone(&self.0), session))
+    }
+
+    /// Has `notify` called whenever shipped code of any session has printed something and all that was printed before was
+    /// taken; at once if there is something.
+    pub fn notify_output(&self, notify: Option<OutputNotify>) {
+        self.0.core.output.set_notify(notify);
+    }
+
+    /// The oldest piece of output that was not taken yet, if `wanted` wants it; else it stays.
+    pub fn take_output(&self, wanted: impl FnOnce(&Output) -> bool) -> Option<Output> {
+        self.0.core.take_output(wanted)
     }
 
     /// Drives once: delivers what has come in. Returns the number of deliveries.

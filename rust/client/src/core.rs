@@ -13,6 +13,7 @@ use parking_lot::{Mutex, MutexGuard, RwLock};
 use smallvec::SmallVec;
 
 use crate::deliver::Deliver;
+use crate::output::OutputQueue;
 use crate::session::SessionCore;
 use crate::slab::Slab;
 use crate::slot::{Bytes, CallState, Ending, Inner, Slot};
@@ -34,6 +35,8 @@ pub(crate) struct Core<F> {
     pub(crate) stop: AtomicBool,
     /// Sessions whose peers the fabric reported as failed while it was delivering.
     pub(crate) failed_peers: Mutex<Vec<(PeerId, String)>>,
+    /// What shipped code printed.
+    pub(crate) output: OutputQueue,
 }
 
 /// What is left of a call that is over.
@@ -60,6 +63,7 @@ impl<F: Fabric> Core<F> {
             codes: AtomicU32::new(0),
             stop: AtomicBool::new(false),
             failed_peers: Mutex::new(Vec::new()),
+            output: OutputQueue::default(),
         }
     }
 

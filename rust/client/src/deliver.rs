@@ -1,12 +1,14 @@
 //! Deliveries: what a client does with what the fabric brings.
 //!
 //! A frame is believed once it names a call that is under way, on the session that the call was made on, with that
-//! session's tag. Everything else, late, doubled or forged, is counted and dropped.
+//! session's tag; OUTPUT needs the session alone. Everything else, late, doubled or forged, is counted and dropped.
 
 use bitcode_transport::{Body, Fabric, HEADER_LEN, HeaderBytes, PeerFailure, PeerId, Sink};
 use bitcode_transport::{Token, TransportError};
 use bitcode_wire::error::{ErrorCode, ErrorPayload};
-use bitcode_wire::frame::{Flags, Header, Kind, SessionKey, StageTimings};
+use bitcode_wire::frame::{
+    Flags, Header, KIND_OFFSET, Kind, OutputPayload, SessionKey, StageTimings,
+};
 use parking_lot::MutexGuard;
 use std::sync::atomic::Ordering;
 
@@ -83,11 +85,21 @@ impl<'a, F: Fabric> Deliver<'a, F> {
 
 impl<F: Fabric> Sink for Deliver<'_, F> {
     fn admit(&mut self, header: &HeaderBytes, body_len: usize) -> bool {
+        if is_output(header) {
+            return body_len <= OutputPayload::HEAD + OutputPayload::MAX_TEXT
+                && self.0.speaks_in(header, body_len).is_some();
+        }
         self.answered(header, body_len)
             .is_some_and(|(_, _, inner)| inner.ending.is_none() && !inner.abandoned)
     }
 
     fn frame(&mut self, bytes: &HeaderBytes, body: &mut Body) {
+        if is_output(bytes) {
+            if !self.0.output_came(bytes, body) {
+                self.0.stray_frames.fetch_add(1, Ordering::Relaxed);
+            }
+            return;
+        }
         let Some((header, slot, mut inner)) = self.answered(bytes, body.len()) else {
             return;
         };
@@ -152,6 +164,11 @@ impl<F: Fabric> Sink for Deliver<'_, F> {
         let mut failed = self.0.failed_peers.lock();
         failed.push((peer, reason.to_string()));
     }
+}
+
+/// Whether the header, which is not believed yet, says that it is an OUTPUT frame's.
+fn is_output(bytes: &HeaderBytes) -> bool {
+    bytes[KIND_OFFSET] == Kind::Output as u8
 }
 
 /// Whether the error means that the node did not keep the code.

@@ -8,7 +8,7 @@
 //!
 //! **What it must never know.** Julia, LLVM, what is inside a payload.
 //!
-//! Read `session.rs` (how a call is made), `core.rs` (begin, end, fail), `deliver.rs` (what an answer does), then
+//! Read `session.rs` (how a call is made), `core.rs` (begin, end, fail), `deliver.rs` (what an answer does), `output.rs` (what code prints), then
 //! `slab.rs` and `slot.rs` (where a call lives). A warm call allocates nothing and takes no contended lock.
 #![forbid(unsafe_code)]
 
@@ -21,6 +21,7 @@ mod deliver;
 mod error;
 mod foresight;
 mod known;
+mod output;
 mod session;
 mod slab;
 mod slot;
@@ -30,6 +31,7 @@ pub use call::{Call, Outcome};
 pub use client::Client;
 pub use code::Code;
 pub use error::ClientError;
+pub use output::{Output, OutputNotify};
 pub use session::{CallOptions, Session, Terms};
 pub use slot::{CallState, Notify, Timings};
 pub use stats::SessionStats;

@@ -14,6 +14,7 @@ use crate::call::Call;
 use crate::client::Handle;
 use crate::core::Core;
 use crate::known::KnownSet;
+use crate::output::Inflow;
 use crate::slot::Ending;
 use crate::{CallState, ClientError, Code, SessionStats};
 
@@ -76,6 +77,7 @@ pub(crate) struct SessionCore {
     address: String,
     pub(crate) known: KnownSet,
     pub(crate) stats: Mutex<SessionStats>,
+    pub(crate) inflow: Mutex<Inflow>,
     open: AtomicBool,
     failure: OnceLock<ClientError>,
     welcome: Welcome,
@@ -95,11 +97,16 @@ impl SessionCore {
             address: terms.address,
             known: KnownSet::default(),
             stats: Mutex::default(),
+            inflow: Mutex::default(),
             open: AtomicBool::new(true),
             failure: OnceLock::new(),
             welcome: terms.welcome,
             hang_up: Mutex::new(terms.hang_up),
         }
+    }
+
+    pub(crate) fn address(&self) -> &str {
+        &self.address
     }
 
     pub(crate) fn is_open(&self) -> bool {
@@ -182,7 +189,7 @@ impl<F: Fabric> Session<F> {
     /// Calls, and drives the transport for up to `spin` while waiting: the shortest way there is.
     ///
     /// A value is shown to `accept`; if that returns true the call is over and `None` is returned. In every other case the
-    /// call is returned, finished or not.
+    /// call is returned, finished or not: also while there is output to take, which comes before the value.
     ///
     /// # Errors
     /// Why it could not be sent.
@@ -205,7 +212,10 @@ impl<F: Fabric> Session<F> {
         match state {
             CallState::Value => {
                 let inner = slot.inner.lock();
-                if matches!(inner.ending, Some(Ending::Value)) && accept(inner.bytes.as_slice()) {
+                if matches!(inner.ending, Some(Ending::Value))
+                    && !client.output.is_waiting()
+                    && accept(inner.bytes.as_slice())
+                {
                     client.free(slot, inner);
                     return Ok(None);
                 }

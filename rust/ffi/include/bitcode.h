@@ -205,6 +205,37 @@ typedef struct {
     uint32_t need_code;
 } bc_timings;
 
+/*
+ A piece of what shipped code printed, as bc_output_take describes it.
+ */
+typedef struct {
+    /*
+     Tells the sessions of one client apart.
+     */
+    uint64_t session;
+    /*
+     Tells the calls of one session apart.
+     */
+    uint64_t call;
+    /*
+     1: standard output, 2: standard error.
+     */
+    uint32_t stream;
+    /*
+     1: the last line goes on in the next piece of the same call and stream; else 0, and then the line ends here even if the
+     text does not end with a newline.
+     */
+    uint32_t open;
+    /*
+     Bytes of the node's address, as it was connected to, at the start of the buffer.
+     */
+    uint32_t address_len;
+    /*
+     Bytes of the text, which follows the address.
+     */
+    uint32_t text_len;
+} bc_output;
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
@@ -374,7 +405,8 @@ int32_t bc_hash(const uint8_t *bytes, size_t len, uint8_t *out);
  For up to `spin_ns` the calling thread itself drives the transport and waits. Returns
   - BC_VALUE: the result is in `result` (at most `cap` bytes), its length in `*result_len`, and `*pending` is NULL;
   - BC_PENDING: not finished yet; `*pending` is an owned call;
-  - BC_VALUE with `*pending` not NULL: finished, but the result is larger than `cap`; `*result_len` is its length;
+  - BC_VALUE with `*pending` not NULL: finished, but the result is larger than `cap`, or there is output to take before it
+    (bc_output_notify); `*result_len` is the result's length, or 0;
   - BC_THROW, BC_ERROR: finished that way; `*pending` is an owned call;
   - negative: it could not be sent; `*pending` is an owned call in state BC_ERROR that says why, or NULL for
     BC_E_BAD_ARGUMENT.
@@ -465,6 +497,34 @@ int32_t bc_call_timings(const bc_pending *call, bc_timings *out);
  `call` is NULL or a call that was not freed; after BC_OK it must not be used.
  */
 int32_t bc_call_free(bc_pending *call);
+
+/*
+ Has `callback(arg)` called, from any thread, whenever there is output of shipped code to take (bc_output_take) and all that there
+ was before was taken; at once if there is some. It should only wake somebody. A NULL `callback` ends that.
+
+ Output that is not taken makes the code that prints wait, and is lost in the end. While there is some, bc_call returns a call
+ (`*pending` is not NULL) even for a small value, so that what was printed before it can be shown before it.
+
+ # Safety
+ `client` is NULL or a client that was not freed; `callback` may be called with `arg` from any thread, until another one is set
+ or the client is freed, and once more by a thread that is just about to.
+ */
+int32_t bc_output_notify(bc_client *client,
+                         void (*callback)(void *arg),
+                         void *arg);
+
+/*
+ Takes the oldest piece of output of any session of the client: writes the node's address and then the text to `buffer`, which
+ has room for `cap` bytes (16384 is always enough), and the rest to `out`. Returns 1, or 0 if there is no output,
+ BC_E_BAD_ARGUMENT if there is not enough room (then the piece stays).
+
+ # Safety
+ `client` is NULL or a client that was not freed; `out` is writable; `buffer` has room for `cap` bytes.
+ */
+int32_t bc_output_take(bc_client *client,
+                       bc_output *out,
+                       uint8_t *buffer,
+                       size_t cap);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -9,6 +9,7 @@ mod client;
 mod code;
 mod error;
 mod handle;
+mod output;
 mod session;
 mod status;
 
@@ -16,5 +17,6 @@ pub use call::*;
 pub use client::*;
 pub use code::*;
 pub use error::*;
+pub use output::*;
 pub use session::*;
 pub use status::*;

@@ -3,13 +3,14 @@
 use std::path::Path;
 
 /// In the order in which the header presents them.
-const SOURCES: [&str; 6] = [
+const SOURCES: [&str; 7] = [
     "status.rs",
     "error.rs",
     "client.rs",
     "session.rs",
     "code.rs",
     "call.rs",
+    "output.rs",
 ];
 
 #[test]

@@ -6,6 +6,7 @@
 use bitcode_jit::{Jit, JitConfig, Outcome, Output, attach_thread};
 use bitcode_wire::archive::Archive;
 use std::error::Error;
+use std::io::Write;
 use std::time::Instant;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -48,12 +49,12 @@ fn main() -> Result<(), Box<dyn Error>> {
         eprintln!("again: {:?}", jit.compile(&archive)?.timings());
     }
     let mut output = Output::new();
-    let outcome = compiled.call(aligned(&payload, &mut Vec::new()), &mut output);
+    let outcome = compiled.call(aligned(&payload, &mut Vec::new()), &print, &mut output);
     println!("{outcome:?} {}", hex(output.bytes()));
     let mut room = Vec::new();
     let started = Instant::now();
     for _ in 0..repeat {
-        let again = compiled.call(aligned(&payload, &mut room), &mut output);
+        let again = compiled.call(aligned(&payload, &mut room), &print, &mut output);
         if again != outcome {
             return Err(format!("the outcome changed to {again:?}").into());
         }
@@ -68,6 +69,21 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err(format!("the code died of signal {signal}").into());
     }
     Ok(())
+}
+
+/// What the code prints goes to the stream of ours that it names.
+fn print(stream: u8, text: &[u8], open: bool) {
+    let end: &[u8] = if open || text.ends_with(b"\n") {
+        b""
+    } else {
+        b"\n"
+    };
+    let text = [text, end].concat();
+    // A reader that is gone wants no more.
+    let _ = match stream {
+        1 => std::io::stdout().write_all(&text),
+        _ => std::io::stderr().write_all(&text),
+    };
 }
 
 /// A copy that starts at a multiple of 64, as the node's receive buffers do.

@@ -1,7 +1,7 @@
 //! An archive that runs.
 
 use crate::orc::Linked;
-use bitcode_runtime::{Constants, Entry, Limits, Outcome, Output};
+use bitcode_runtime::{Constants, Entry, Limits, Listener, Outcome, Output};
 
 /// How long each step of a compilation took, in microseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,15 +54,29 @@ impl Compiled {
         self.timings
     }
 
-    /// Runs the code on this thread. It may write into its payload.
+    /// Runs the code on this thread. It may write into its payload; what it prints goes to `listener`.
     ///
     /// Safe to call only in the sense in which a node is safe: shipped code is native code. It is kept from what it
     /// should not need (see `refuse.rs`) and survived when it faults, not confined.
-    pub fn call(&self, payload: &mut [u8], output: &mut Output) -> Outcome {
+    pub fn call(
+        &self,
+        payload: &mut [u8],
+        listener: &Listener<'_>,
+        output: &mut Output,
+    ) -> Outcome {
         // SAFETY: the address that the linker gave for the entry, whose type was checked; `self` keeps the code alive.
         let entry = unsafe { std::mem::transmute::<usize, Entry>(self.linked.entry()) };
         // SAFETY: the code was compiled with these constants; that it keeps the rules is its sender's promise.
-        unsafe { bitcode_runtime::run(entry, payload, &self.constants, self.limits, output) }
+        unsafe {
+            bitcode_runtime::run(
+                entry,
+                payload,
+                &self.constants,
+                self.limits,
+                listener,
+                output,
+            )
+        }
     }
 }
 

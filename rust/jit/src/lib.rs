@@ -20,7 +20,7 @@ mod orc;
 mod refuse;
 mod target;
 
-pub use bitcode_runtime::{Limits, Outcome, Output, attach as attach_thread};
+pub use bitcode_runtime::{Limits, Listener, Outcome, Output, attach as attach_thread};
 pub use compile::{Jit, JitConfig};
 pub use compiled::{Compiled, Timings};
 pub use error::{JitError, Refusal};

@@ -40,6 +40,8 @@ pub struct Counters {
     pub errors: Counter,
     /// Runs that ended with a signal.
     pub faults: Counter,
+    /// Bytes of output that were dropped because their origin did not take them.
+    pub output_dropped: Counter,
     /// Frames that were not believed.
     pub bad_frames: Counter,
     /// How often the lead was taken from a leader that was held up.

@@ -6,12 +6,13 @@
 //!
 //! - `leader.rs`: what becomes of a frame, and short code run on the spot
 //! - `execute.rs`: jobs: compiling, long code
-//! - `reply.rs`: answers
+//! - `reply.rs`: answers; `output.rs`: what code prints
 //! - `cache.rs`, `sessions.rs`, `roster.rs`: what the above share
 
 mod cache;
 mod execute;
 mod leader;
+mod output;
 mod reply;
 mod roster;
 mod sessions;
@@ -53,6 +54,8 @@ pub struct EngineSettings {
     pub max_frame: usize,
     /// Code whose runs are known to take less than this runs on the leader.
     pub inline_below: Duration,
+    /// How long code that prints waits for an origin that does not take what was printed, before output is dropped.
+    pub output_patience: Duration,
 }
 
 impl Default for EngineSettings {
@@ -61,6 +64,7 @@ impl Default for EngineSettings {
             cache_bytes: 256 << 20,
             max_frame: 4 << 30,
             inline_below: Duration::from_micros(50),
+            output_patience: Duration::from_secs(10),
         }
     }
 }

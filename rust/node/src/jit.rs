@@ -4,7 +4,7 @@ use bitcode_jit::{AllowedLibraries, Compiled, Jit, JitConfig, Outcome, Output, a
 use bitcode_wire::archive::Archive;
 use bitcode_wire::frame::StageTimings;
 
-use crate::loader::{LoadError, Loader, Program, Ran};
+use crate::loader::{Listener, LoadError, Loader, Program, Ran};
 use crate::run::About;
 
 /// Makes programs with LLVM.
@@ -59,8 +59,8 @@ impl Loader for JitLoader {
 impl Program for Compiled {
     type Output = Output;
 
-    fn run(&self, payload: &mut [u8], output: &mut Output) -> Ran {
-        match self.call(payload, output) {
+    fn run(&self, payload: &mut [u8], listener: &Listener<'_>, output: &mut Output) -> Ran {
+        match self.call(payload, listener, output) {
             Outcome::Value => Ran::Value,
             Outcome::Thrown => Ran::Thrown,
             Outcome::Fault { signal } => Ran::Fault { signal },

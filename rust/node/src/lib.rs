@@ -26,7 +26,7 @@ pub use counters::{Counter, Counters};
 pub use engine::{Engine, EngineSettings, Opening};
 pub use jit::JitLoader;
 pub use key::{Key, KeyError, MIN_KEY};
-pub use loader::{LoadError, Loader, Program, Ran};
+pub use loader::{Listener, LoadError, Loader, Program, Ran};
 pub use message::{FromEngine, ToEngine};
 pub use pool::{Pool, PoolSettings};
 pub use run::{About, StartError, default_libraries, run, run_with, versions};

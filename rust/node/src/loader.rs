@@ -26,13 +26,19 @@ pub trait Loader: Send + Sync + 'static {
     }
 }
 
+/// Where a program's output goes: stream (1: standard output, 2: standard error), text, and whether the text's last line goes
+/// on in the next piece of the same stream. Pieces come in order and have at most
+/// [`OutputPayload::MAX_TEXT`](bitcode_wire::frame::OutputPayload::MAX_TEXT) bytes.
+pub type Listener<'a> = dyn Fn(u8, &[u8], bool) + 'a;
+
 /// Code that is ready to run, as often as one likes and on many threads at once.
 pub trait Program: Send + Sync + 'static {
     /// Where a run leaves its result. Used again by the next run on the same thread.
     type Output: AsRef<[u8]> + Default + Send + Sync + 'static;
 
-    /// Runs once. `payload` is aligned to 64 bytes and may be written into; the result, value or exception graph, is left in `output`.
-    fn run(&self, payload: &mut [u8], output: &mut Self::Output) -> Ran;
+    /// Runs once. `payload` is aligned to 64 bytes and may be written into; the result, value or exception graph, is left in
+    /// `output`; what the code prints goes to `listener`.
+    fn run(&self, payload: &mut [u8], listener: &Listener<'_>, output: &mut Self::Output) -> Ran;
 
     /// Memory that it takes, for the cache.
     fn bytes(&self) -> usize;

@@ -8,9 +8,11 @@ use crate::library;
 use crate::machine::{FloatControl, Landing, bc_enter};
 use crate::memory::or_throw;
 use crate::pages;
+use crate::print::{Lines, Listener};
 use crate::thread::{ThreadState, attach};
 use std::any::Any;
 use std::cell::{Cell, RefCell};
+use std::ops::Range;
 use std::ptr;
 use std::sync::Arc;
 
@@ -33,6 +35,21 @@ pub(crate) mod code {
 
 /// `bitcode_entry(payload, payload_len, call)`: 0 when a value was packed, 1 when an exception was recorded.
 pub type Entry = unsafe extern "C" fn(payload: i64, length: i64, call: i64) -> i32;
+
+/// An entry, and where the code is that it belongs to.
+#[derive(Clone, Debug)]
+pub struct Code {
+    /// Where it begins.
+    pub entry: Entry,
+    /// Addresses of all its instructions: what a backtrace is made of. Empty if nobody wants one.
+    pub text: Range<usize>,
+}
+
+impl From<Entry> for Code {
+    fn from(entry: Entry) -> Self {
+        Self { entry, text: 0..0 }
+    }
+}
 
 /// What a call may use.
 #[derive(Clone, Copy, Debug)]
@@ -164,9 +181,10 @@ pub(crate) struct Call {
     pub(crate) constants: *const Constants,
     exception: Cell<*mut Value>,
     memory: usize,
-    payload: std::ops::Range<usize>,
+    payload: Range<usize>,
     /// What the origin makes when it gets the exception, the newest first.
     pub(crate) deferred: Cell<*const Deferred>,
+    pub(crate) lines: Lines,
     kept: RefCell<Vec<Arc<dyn Any + Send + Sync>>>,
 }
 
@@ -179,17 +197,19 @@ pub(crate) fn keep(state: &ThreadState, thing: Arc<dyn Any + Send + Sync>) {
     }
 }
 
-/// Runs `entry` on this thread, with `payload` as its argument.
+/// Runs `code` on this thread, with `payload` as its argument. What it prints goes to `listener`.
 ///
 /// # Safety
-/// - `entry` is code that keeps the rules of docs/ABI.md, built with `constants`.
+/// - `code` is code that keeps the rules of docs/ABI.md, built with `constants`.
 pub unsafe fn run(
-    entry: Entry,
+    code: impl Into<Code>,
     payload: &mut [u8],
     constants: &Constants,
     limits: Limits,
+    listener: &Listener<'_>,
     output: &mut Output,
 ) -> Outcome {
+    let Code { entry, .. } = code.into();
     attach();
     let state = ThreadState::current();
     let call = Call {
@@ -199,6 +219,8 @@ pub unsafe fn run(
         memory: limits.memory,
         payload: range_of(payload),
         deferred: Cell::new(ptr::null()),
+        // SAFETY: it outlives this call.
+        lines: unsafe { Lines::new(&listener) },
         kept: RefCell::new(Vec::new()),
     };
     call_output(&call).length.set(0);
@@ -224,13 +246,14 @@ pub unsafe fn run(
     if state.library.is_dirty() {
         let _ = landed(state, library::end_of_call, 0);
     }
+    call.lines.finish();
     state.call.set(ptr::null());
     state.arena.reset(&state.bump);
     outcome
 }
 
 /// Addresses of the payload, its end included: an array without elements may lie there.
-fn range_of(payload: &[u8]) -> std::ops::Range<usize> {
+fn range_of(payload: &[u8]) -> Range<usize> {
     let start = payload.as_ptr() as usize;
     start..start + payload.len() + 1
 }

@@ -35,6 +35,7 @@ mod math;
 mod memory;
 mod number;
 mod pages;
+mod print;
 mod string;
 pub mod symbol;
 mod table;
@@ -42,7 +43,8 @@ pub mod thread;
 mod tuple;
 pub mod types;
 
-pub use call::{Entry, Limits, Outcome, Output, run};
+pub use call::{Code, Entry, Limits, Outcome, Output, run};
 pub use constant::Constants;
+pub use print::Listener;
 pub use table::{lookup, symbols};
 pub use thread::attach;

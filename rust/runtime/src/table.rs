@@ -4,7 +4,7 @@ use crate::builtin::{Builtins, id};
 use crate::layout::Value;
 use crate::{
     array, boxes, call, defer, dispatch, egal, error, exception, function, hash, library, machine,
-    math, memory, number, string, thread, tuple,
+    math, memory, number, print, string, thread, tuple,
 };
 use std::collections::HashMap;
 use std::sync::OnceLock;
@@ -51,6 +51,7 @@ fn runtime() -> Vec<(&'static str, usize)> {
     let mut symbols = addresses! {
         call::{bc_result, bc_throw},
         defer::{bc_defer, bc_throw_deferred, bc_throw_static},
+        print::{bc_print, bc_write},
         thread::{bc_thread_state},
         machine::{bc_setjmp, bc_longjmp},
         memory::{

@@ -8,10 +8,12 @@
 
 mod foreseen;
 mod key;
+mod output;
 mod timings;
 
 pub use foreseen::Foreseen;
 pub use key::{SessionKey, SessionKeys};
+pub use output::{OUTPUT_WINDOW, OutputPayload, OutputTaken, Stream};
 pub use timings::StageTimings;
 
 use crate::code::CodePrefix;
@@ -61,6 +63,9 @@ const F_EPOCH: Field = Field::new("epoch", 52, 2);
 const F_RESERVED: Field = Field::new("reserved", 54, 2);
 const F_TAG: Field = Field::new("tag", 56, 8);
 
+/// Where the kind is: for those who look at it before they believe the header.
+pub const KIND_OFFSET: usize = F_KIND.offset;
+
 /// The header's byte table, in order and without gaps; `docs/WIRE.md` is tested against it.
 pub const LAYOUT: [Field; 15] = [
     F_MAGIC,
@@ -100,11 +105,15 @@ pub enum Kind {
     Ping = 7,
     /// The answer to PING.
     Pong = 8,
+    /// What the code of a call printed; see [`OutputPayload`]. Node to origin.
+    Output = 9,
+    /// How much of the session's output the origin has dealt with; see [`OutputTaken`]. Origin to node.
+    OutputTaken = 10,
 }
 
 impl Kind {
     /// Every kind, in order of their numbers.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Call,
         Self::Value,
         Self::Throw,
@@ -113,6 +122,8 @@ impl Kind {
         Self::Cancel,
         Self::Ping,
         Self::Pong,
+        Self::Output,
+        Self::OutputTaken,
     ];
 }
 
@@ -129,6 +140,8 @@ impl TryFrom<u8> for Kind {
             6 => Self::Cancel,
             7 => Self::Ping,
             8 => Self::Pong,
+            9 => Self::Output,
+            10 => Self::OutputTaken,
             kind => return Err(FrameError::Kind(kind)),
         })
     }
@@ -143,8 +156,8 @@ impl Flags {
     pub const NONE: Self = Self(0);
     /// The body ends with the archive of the code. Only on CALL.
     pub const HAS_ARCHIVE: Self = Self(1);
-    /// The origin wants no outcome (`remote_do`): the node answers an empty VALUE once it has accepted the call, and
-    /// only logs how it ends.
+    /// Nobody waits for the outcome (`remote_do`): the node answers with an empty VALUE as soon as it is about to run the
+    /// call (with an ERROR if it cannot), so that the origin can forget it, and only logs how it ends.
     pub const NO_REPLY: Self = Self(2);
     /// The body ends with [`StageTimings`]. Only on VALUE, THROW and ERROR; the archive length is theirs.
     pub const TIMED: Self = Self(4);

@@ -134,3 +134,8 @@ fn handshake() {
 fn error_payload() {
     smoke(5, &[fixture("error")], bodies::error_payload);
 }
+
+#[test]
+fn output() {
+    smoke(6, &[fixture("output")], bodies::output);
+}

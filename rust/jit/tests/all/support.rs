@@ -100,6 +100,6 @@ impl<'a> Case<'a> {
 pub(crate) fn call(compiled: &Compiled, payload: &[u64]) -> (Outcome, Vec<u8>) {
     let mut bytes: Vec<u8> = payload.iter().flat_map(|word| word.to_le_bytes()).collect();
     let mut output = Output::new();
-    let outcome = compiled.call(&mut bytes, &mut output);
+    let outcome = compiled.call(&mut bytes, &|_, _, _| (), &mut output);
     (outcome, output.bytes().to_vec())
 }

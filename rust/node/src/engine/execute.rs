@@ -103,7 +103,12 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
             self.send_short(context.answered(), Kind::Value, &[]);
         }
         let start = Instant::now();
-        let ran = entry.program.run(&mut body[..context.payload_len], output);
+        let to = context.answered();
+        let listener = |stream: u8, text: &[u8], open: bool| {
+            self.send_output(to, stream, text, open);
+        };
+        let payload = &mut body[..context.payload_len];
+        let ran = entry.program.run(payload, &listener, output);
         entry.pace.note(start.elapsed().as_nanos());
         self.counters.ran_queued.add(1);
         if let Some(stages) = &mut context.stages {

@@ -13,7 +13,7 @@ use bitcode_transport::{
     Body, Fabric, HeaderBytes, PeerFailure, PeerId, Sink, Token, TransportError,
 };
 use bitcode_wire::error::ErrorCode;
-use bitcode_wire::frame::{Flags, Foreseen, FrameError, Header, Kind};
+use bitcode_wire::frame::{Flags, Foreseen, FrameError, Header, Kind, OutputTaken};
 
 use super::cache::{Entry, Found};
 use super::reply::Answered;
@@ -181,13 +181,23 @@ impl<'e, F: Fabric, L: Loader> Leader<'e, F, L> {
         };
         self.runs += 1;
         self.beat.set(self.runs);
+        let engine = self.engine;
+        let listener = |stream: u8, text: &[u8], open: bool| {
+            let to = Answered {
+                session,
+                call: header.call,
+                prefix: header.code,
+                foreseen: None,
+            };
+            engine.send_output(to, stream, text, open);
+        };
         let ran = if self.runs.is_multiple_of(MEASURE_EVERY) {
             let start = Instant::now();
-            let ran = entry.program.run(payload, &mut self.output);
+            let ran = entry.program.run(payload, &listener, &mut self.output);
             entry.pace.note(start.elapsed().as_nanos());
             ran
         } else {
-            entry.program.run(payload, &mut self.output)
+            entry.program.run(payload, &listener, &mut self.output)
         };
         self.beat.set(0);
         if self.beat.is_lost() {
@@ -199,7 +209,6 @@ impl<'e, F: Fabric, L: Loader> Leader<'e, F, L> {
             prefix: header.code,
             foreseen: self.ahead.answer.as_ref(),
         };
-        let engine = self.engine;
         let answer_len = self.output.as_ref().len();
         engine.send_outcome(answered, entry, ran, &mut self.output, None);
         engine.counters.ran_inline.add(1);
@@ -260,6 +269,10 @@ impl<'e, F: Fabric, L: Loader> Leader<'e, F, L> {
                 self.engine
                     .send_error(answered, ErrorCode::TOO_LARGE, message);
             }
+            Kind::OutputTaken => match OutputTaken::decode(body.bytes()) {
+                Ok(taken) => session.outflow.taken(taken.position),
+                Err(error) => self.engine.bad_frame(&error),
+            },
             Kind::Cancel => {
                 let message = "this node cannot cancel calls";
                 self.engine

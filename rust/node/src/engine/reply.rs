@@ -19,7 +19,7 @@ const COPY_BELOW: usize = 16 << 10;
 /// How many large outputs are kept for later calls.
 const SPARE_KEPT: usize = 4;
 /// The token of sends whose end does not matter.
-const NO_TOKEN: Token = Token(0);
+pub(super) const NO_TOKEN: Token = Token(0);
 
 /// Which call an answer is for.
 #[derive(Clone, Copy)]
@@ -81,7 +81,7 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
     }
 
     /// Sends `body`, whose last segment is the trailer if there are `stages`.
-    fn send(
+    pub(super) fn send(
         &self,
         to: Answered<'_>,
         kind: Kind,
@@ -100,7 +100,7 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
     }
 
     /// An answer that does not get through is nobody's fault here: its origin is gone, or going.
-    fn note_unsent(&self, to: Answered<'_>, sent: Result<(), TransportError>) {
+    pub(super) fn note_unsent(&self, to: Answered<'_>, sent: Result<(), TransportError>) {
         if let Err(error) = sent {
             debug!(session = to.session.id, call = to.call, %error, "answer not sent");
         }

@@ -7,6 +7,8 @@ use bitcode_transport::PeerId;
 use bitcode_wire::frame::SessionKeys;
 use parking_lot::RwLock;
 
+use super::output::Outflow;
+
 /// The most sessions at once: what the lower half of a session number can tell apart.
 pub(crate) const MAX_SESSIONS: usize = 0xFFFF;
 
@@ -18,6 +20,7 @@ pub(crate) struct SessionEntry {
     pub(crate) keys: SessionKeys,
     /// For messages: where the origin is.
     pub(crate) name: String,
+    pub(crate) outflow: Outflow,
     closed: AtomicBool,
 }
 
@@ -73,6 +76,7 @@ impl SessionTable {
             peer,
             keys,
             name,
+            outflow: Outflow::default(),
             closed: AtomicBool::new(false),
         });
         place.session = Some(Arc::clone(&session));
@@ -94,6 +98,7 @@ impl SessionTable {
         let place = &mut places.get_mut(index)?.session;
         let session = place.take_if(|session| session.id == id)?;
         session.closed.store(true, Ordering::Relaxed);
+        session.outflow.close();
         Some(session)
     }
 

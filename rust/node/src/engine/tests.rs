@@ -4,5 +4,6 @@
 mod calls;
 mod code;
 mod hostile;
+mod output;
 mod overhead;
 mod world;

@@ -7,6 +7,7 @@ use crate::error::{argument_error, jl_bounds_error_ints};
 use crate::exception::throw_instance;
 use crate::graph::tag;
 use crate::memory;
+use crate::print::{bc_print, bc_write};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 fn constants() -> Constants {
@@ -15,7 +16,16 @@ fn constants() -> Constants {
 
 fn call(entry: Entry, payload: &mut [u8], output: &mut Output) -> Outcome {
     // SAFETY: the entries below keep the rules.
-    unsafe { run(entry, payload, &constants(), Limits::default(), output) }
+    unsafe {
+        run(
+            entry,
+            payload,
+            &constants(),
+            Limits::default(),
+            &|_, _, _| (),
+            output,
+        )
+    }
 }
 
 unsafe extern "C" fn doubles(payload: i64, length: i64, call: i64) -> i32 {
@@ -198,7 +208,16 @@ fn a_call_has_its_limit_of_memory() {
     let mut each = 100_000_u64.to_le_bytes();
     let limits = Limits { memory: 10 << 20 };
     // SAFETY: the entry keeps the rules.
-    let outcome = unsafe { run(takes_memory, &mut each, &constants(), limits, &mut output) };
+    let outcome = unsafe {
+        run(
+            takes_memory as Entry,
+            &mut each,
+            &constants(),
+            limits,
+            &|_, _, _| (),
+            &mut output,
+        )
+    };
     assert_eq!(outcome, Outcome::Thrown);
     assert_eq!(output.bytes()[1], id::OUT_OF_MEMORY_ERROR as u8);
     assert_eq!(call(takes_memory, &mut each, &mut output), Outcome::Value);
@@ -259,4 +278,56 @@ fn many_threads_call_at_once() {
         }
     });
     assert_eq!(counter.load(Ordering::Relaxed), 8000);
+}
+
+unsafe extern "C" fn prints(payload: i64, length: i64, _: i64) -> i32 {
+    // SAFETY: the payload is what the runtime passed; what follows it is never read but on purpose.
+    unsafe {
+        bc_write(1, payload as *const u8, length as u64);
+        bc_print(2, crate::string::from_bytes(b"warned\n"));
+        // Ends with a fault.
+        bc_write(1, 64 as *const u8, 1);
+    }
+    0
+}
+
+#[test]
+fn what_a_call_prints_is_heard_even_if_it_dies() {
+    let heard = RefCell::new(Vec::new());
+    let listener = |stream: u8, text: &[u8], open: bool| {
+        heard.borrow_mut().push((stream, text.to_vec(), open));
+    };
+    let mut output = Output::new();
+    // SAFETY: the entry keeps the rules, but for the fault, which is survived.
+    let outcome = unsafe {
+        run(
+            prints as Entry,
+            &mut b"one\ntwo".to_vec(),
+            &constants(),
+            Limits::default(),
+            &listener,
+            &mut output,
+        )
+    };
+    assert_eq!(outcome, Outcome::Fault { signal: 11 });
+    let expected = [
+        (1, b"one\n".to_vec(), false),
+        (2, b"warned\n".to_vec(), false),
+        (1, b"two".to_vec(), false),
+    ];
+    assert_eq!(heard.take(), expected);
+}
+
+unsafe extern "C" fn prints_to_nowhere(_: i64, _: i64, _: i64) -> i32 {
+    // SAFETY: a byte of our own.
+    unsafe { bc_write(3, b"x".as_ptr(), 1) };
+    0
+}
+
+#[test]
+fn there_are_two_streams() {
+    let mut output = Output::new();
+    let outcome = call(prints_to_nowhere, &mut [], &mut output);
+    assert_eq!(outcome, Outcome::Thrown);
+    assert!(String::from_utf8_lossy(output.bytes()).contains("the streams are 1"));
 }

@@ -202,7 +202,16 @@ fn arrays_are_indexed() {
 fn thrown(entry: crate::call::Entry, constants: &Constants) -> Vec<u8> {
     let mut output = Output::new();
     // SAFETY: the entries below only throw.
-    let outcome = unsafe { run(entry, &mut [], constants, Limits::default(), &mut output) };
+    let outcome = unsafe {
+        run(
+            entry,
+            &mut [],
+            constants,
+            Limits::default(),
+            &|_, _, _| (),
+            &mut output,
+        )
+    };
     assert_eq!(outcome, Outcome::Thrown);
     output.bytes().to_vec()
 }

@@ -3,7 +3,9 @@
 use super::sample;
 use bitcode_wire::archive::{self, Archive, Image, ImageKind};
 use bitcode_wire::error::{ErrorCode, ErrorPayload};
-use bitcode_wire::frame::{Flags, HEADER_LEN, Kind, LAYOUT, StageTimings};
+use bitcode_wire::frame::{
+    Flags, HEADER_LEN, Kind, LAYOUT, OUTPUT_WINDOW, OutputPayload, StageTimings,
+};
 use bitcode_wire::handshake::{self, Answer, Hello, Preamble, Refusal};
 use bitcode_wire::manifest::{
     self, ArrayObject, DataObject, Dependency, ElementFlags, Field, Manifest, Object, Relocation,
@@ -120,6 +122,7 @@ fn fixed_messages() {
     for (heading, len) in [
         ("Preamble", handshake::PREAMBLE_LEN),
         ("Stage timings", StageTimings::LEN),
+        ("OUTPUT payload", OutputPayload::HEAD),
     ] {
         let mut next = 0;
         for (offset, size, name) in fixed(&wire, heading) {
@@ -167,6 +170,8 @@ fn limits() {
         ("MAX_ADDRESS_BYTES", handshake::MAX_ADDRESS_BYTES),
         ("MAX_ABIS", handshake::MAX_ABIS),
         ("MAX_MESSAGE", ErrorPayload::MAX_MESSAGE),
+        ("MAX_TEXT", OutputPayload::MAX_TEXT),
+        ("OUTPUT_WINDOW", OUTPUT_WINDOW as usize),
         ("MAX_ARCHIVE_BYTES", archive::MAX_ARCHIVE_BYTES),
         ("MAX_IMAGES", archive::MAX_IMAGES),
         ("MAX_TARGET_BYTES", archive::MAX_TARGET_BYTES),

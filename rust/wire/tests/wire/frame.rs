@@ -4,7 +4,8 @@ use super::sample;
 use bitcode_wire::code::CodePrefix;
 use bitcode_wire::codec::Problem;
 use bitcode_wire::frame::{
-    Flags, FrameError, HEADER_LEN, Header, Kind, LAYOUT, SessionKey, SessionKeys, StageTimings,
+    Flags, FrameError, HEADER_LEN, Header, Kind, LAYOUT, OUTPUT_WINDOW, OutputPayload, OutputTaken,
+    SessionKey, SessionKeys, StageTimings,
 };
 
 fn encoded() -> [u8; HEADER_LEN] {
@@ -79,7 +80,7 @@ fn refuses_what_it_does_not_know() {
         Err(FrameError::Version(2))
     );
     assert_eq!(Header::decode(&with_byte(3, 0)), Err(FrameError::Kind(0)));
-    assert_eq!(Header::decode(&with_byte(3, 9)), Err(FrameError::Kind(9)));
+    assert_eq!(Header::decode(&with_byte(3, 11)), Err(FrameError::Kind(11)));
     assert_eq!(Header::decode(&with_byte(4, 8)), Err(FrameError::Flags(8)));
     assert_eq!(
         Header::decode(&with_byte(5, 0x80)),
@@ -148,6 +149,47 @@ fn timings_refuse_another_length_and_a_later_version() {
         StageTimings::decode(&bytes).unwrap_err().problem,
         Problem::Trailing(1)
     );
+}
+
+#[test]
+fn output_refuses_what_it_does_not_know() {
+    let bytes = sample::output().encode();
+    let refused = |at: usize, byte: u8| {
+        let mut changed = bytes.clone();
+        changed[at] = byte;
+        let error = OutputPayload::decode(&changed).unwrap_err();
+        (error.field, error.offset)
+    };
+    assert_eq!(refused(8, 0), ("stream", 8));
+    assert_eq!(refused(8, 3), ("stream", 8));
+    assert_eq!(refused(9, 2), ("open", 9));
+    assert_eq!(refused(15, 1), ("reserved", 10));
+    assert!(OutputPayload::decode(&bytes[..15]).is_err());
+    let text = vec![b'x'; OutputPayload::MAX_TEXT + 1];
+    let piece = OutputPayload {
+        text: &text,
+        ..sample::output()
+    };
+    assert!(OutputPayload::decode(&piece.encode()).is_err());
+    let longest = OutputPayload {
+        text: &text[1..],
+        ..piece
+    };
+    assert_eq!(OutputPayload::decode(&longest.encode()), Ok(longest));
+    // Its text has no length of its own, so that the hostile tests of other messages do not fit it.
+    for end in 0..bytes.len() {
+        assert_eq!(crate::bodies::output(&bytes[..end]), end >= 16, "{end}");
+    }
+}
+
+#[test]
+fn the_window_holds_the_longest_piece_often() {
+    let most = OutputPayload::OVERHEAD + OutputPayload::MAX_TEXT as u64;
+    assert!(most * 16 <= OUTPUT_WINDOW);
+    let taken = OutputTaken { position: 77 };
+    assert_eq!(OutputTaken::decode(&taken.encode()), Ok(taken));
+    assert!(OutputTaken::decode(&[0; 7]).is_err());
+    assert!(OutputTaken::decode(&[0; 9]).is_err());
 }
 
 #[test]

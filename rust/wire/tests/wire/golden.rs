@@ -5,7 +5,7 @@
 use super::sample;
 use bitcode_wire::archive::Archive;
 use bitcode_wire::error::ErrorPayload;
-use bitcode_wire::frame::{Header, StageTimings};
+use bitcode_wire::frame::{Header, OutputPayload, StageTimings};
 use bitcode_wire::handshake::{Answer, Hello, Preamble};
 use bitcode_wire::manifest::Manifest;
 use std::path::PathBuf;
@@ -54,6 +54,12 @@ fn frames() {
             sample::VALUE_BODY,
         )
         .unwrap();
+}
+
+#[test]
+fn output() {
+    let bytes = golden("output-v1.bin", &sample::output().encode());
+    assert_eq!(OutputPayload::decode(&bytes).unwrap(), sample::output());
 }
 
 #[test]

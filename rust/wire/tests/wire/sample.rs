@@ -3,7 +3,7 @@
 use bitcode_wire::archive::{Archive, Image, ImageKind};
 use bitcode_wire::code::CodeId;
 use bitcode_wire::error::{ErrorCode, ErrorPayload};
-use bitcode_wire::frame::{Flags, Header, Kind, SessionKeys, StageTimings};
+use bitcode_wire::frame::{Flags, Header, Kind, OutputPayload, SessionKeys, StageTimings, Stream};
 use bitcode_wire::handshake::{Answer, Hello, Preamble, PreambleFlags, Refusal, Role, Welcome};
 use bitcode_wire::manifest::{
     ArrayObject, DataObject, Dependency, ElementFlags, Field, FieldKind, Manifest, Object,
@@ -55,6 +55,15 @@ pub(crate) fn timed_error() -> Header {
 }
 
 /// Timings with every stage set.
+pub(crate) fn output() -> OutputPayload<'static> {
+    OutputPayload {
+        position: 0x1234_5678_9ABC,
+        stream: Stream::Error,
+        open: true,
+        text: b"a line\nand half of the n",
+    }
+}
+
 pub(crate) fn timings() -> StageTimings {
     StageTimings {
         queue: 1,

@@ -14,7 +14,7 @@ use bitcode_wire::handshake::Welcome;
 use bitcode_wire::manifest::Manifest;
 
 use super::super::{Beat, Leader};
-use crate::loader::{LoadError, Loader, Program, Ran};
+use crate::loader::{Listener, LoadError, Loader, Program, Ran};
 use crate::message::FromEngine;
 use crate::{Engine, EngineSettings, Opening};
 
@@ -62,7 +62,7 @@ impl Loader for Words {
 impl Program for Word {
     type Output = Vec<u8>;
 
-    fn run(&self, payload: &mut [u8], output: &mut Vec<u8>) -> Ran {
+    fn run(&self, payload: &mut [u8], listener: &Listener<'_>, output: &mut Vec<u8>) -> Ran {
         assert_eq!(payload.as_ptr().align_offset(64), 0);
         output.clear();
         match self.word.as_str() {
@@ -73,6 +73,13 @@ impl Program for Word {
             "fault" => Ran::Fault { signal: 11 },
             "out of memory" => Ran::OutOfMemory,
             "panic" => panic!("as told"),
+            // Prints its payload, so many times as its first byte says.
+            "print" => {
+                for _ in 0..payload[0] {
+                    listener(1, &payload[1..], false);
+                }
+                Ran::Value
+            }
             "zeros" => {
                 let len = payload
                     .first_chunk()
