@@ -18,7 +18,7 @@ pub struct Target {
 impl Target {
     /// This machine; `cpu` may name a lesser processor than the one we run on.
     pub(crate) fn host(cpu: Option<&str>) -> Result<Self, JitError> {
-        initialise().map_err(JitError::Setup)?;
+        initialise();
         let target = match cpu {
             None => Self {
                 triple: host_triple(),

@@ -2,10 +2,7 @@
 
 use super::{Buffer, Module, outcome, take_message};
 use inkwell::llvm_sys::core::{LLVMDisposeMessage, LLVMSetDataLayout, LLVMSetTarget};
-use inkwell::llvm_sys::target::{
-    LLVM_InitializeNativeAsmPrinter, LLVM_InitializeNativeTarget, LLVMCopyStringRepOfTargetData,
-    LLVMDisposeTargetData,
-};
+use inkwell::llvm_sys::target::{LLVMCopyStringRepOfTargetData, LLVMDisposeTargetData};
 use inkwell::llvm_sys::target_machine::{
     LLVMCodeGenFileType, LLVMCodeGenOptLevel, LLVMCodeModel, LLVMCreateTargetDataLayout,
     LLVMCreateTargetMachine, LLVMDisposeTargetMachine, LLVMGetDefaultTargetTriple,
@@ -19,23 +16,34 @@ use inkwell::llvm_sys::transforms::pass_builder::{
 };
 use std::ffi::CString;
 use std::ptr;
-use std::sync::OnceLock;
+use std::sync::Once;
+
+// What LLVM calls its "native" target is decided by the headers that `llvm-sys` was built with, which are those of the
+// machine that builds: in a cross build, the wrong ones. So each processor is named here.
+#[cfg(target_arch = "aarch64")]
+use inkwell::llvm_sys::target::{
+    LLVMInitializeAArch64AsmPrinter as asm_printer, LLVMInitializeAArch64Target as target,
+    LLVMInitializeAArch64TargetInfo as target_info, LLVMInitializeAArch64TargetMC as target_mc,
+};
+#[cfg(target_arch = "x86_64")]
+use inkwell::llvm_sys::target::{
+    LLVMInitializeX86AsmPrinter as asm_printer, LLVMInitializeX86Target as target,
+    LLVMInitializeX86TargetInfo as target_info, LLVMInitializeX86TargetMC as target_mc,
+};
 
 /// Makes LLVM know this machine's processor. Cheap to repeat.
-pub(crate) fn initialise() -> Result<(), String> {
-    static DONE: OnceLock<bool> = OnceLock::new();
-    let ready = *DONE.get_or_init(|| {
-        // SAFETY: registers the native target, once.
-        let target = unsafe { LLVM_InitializeNativeTarget() };
+pub(crate) fn initialise() {
+    static DONE: Once = Once::new();
+    DONE.call_once(|| {
+        // SAFETY: registers a target, once; so in each line.
+        unsafe { target_info() };
         // SAFETY: as above.
-        let printer = unsafe { LLVM_InitializeNativeAsmPrinter() };
-        target == 0 && printer == 0
+        unsafe { target() };
+        // SAFETY: as above.
+        unsafe { target_mc() };
+        // SAFETY: as above.
+        unsafe { asm_printer() };
     });
-    if ready {
-        Ok(())
-    } else {
-        Err("this build of LLVM has no code generator for this machine".into())
-    }
 }
 
 /// The triple that this LLVM makes code for.
@@ -70,7 +78,7 @@ pub(crate) struct Machine {
 
 impl Machine {
     pub(crate) fn new(triple: &str, cpu: &str, features: &str) -> Result<Self, String> {
-        initialise()?;
+        initialise();
         let c_string = |text: &str| CString::new(text).map_err(|_| format!("{text:?} holds a NUL"));
         let (triple, cpu, features) = (c_string(triple)?, c_string(cpu)?, c_string(features)?);
         let (mut target, mut message) = (ptr::null_mut(), ptr::null_mut());
