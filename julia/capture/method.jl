@@ -41,6 +41,7 @@ callable_words(@nospecialize(f)) = f isa Function ? string(nameof(f)) : string(f
 
 # How often one method may be narrowed in one capture: types may grow for ever on the way through a recursion.
 const MAX_NARROWINGS = 32
+const MAX_CHOSEN = 1000 # of our own methods, which stand for many calls
 
 mutable struct Narrowing
     world::UInt
@@ -48,9 +49,10 @@ mutable struct Narrowing
     left_open::Union{Nothing,Vector{OpenCall}} # noted if somebody wants to know
     defers_texts::Bool                         # leave texts of exceptions to the origin
     examines::Bool                             # some body looks into exceptions that it catches
+    returns::IdDict{Core.MethodInstance,Any}   # what bodies with open calls return (flow.jl)
 end
 Narrowing(world::UInt; note::Bool=false, defers_texts::Bool=true) =
-    Narrowing(world, IdDict{Method,Int}(), note ? OpenCall[] : nothing, defers_texts, false)
+    Narrowing(world, IdDict{Method,Int}(), note ? OpenCall[] : nothing, defers_texts, false, IdDict{Core.MethodInstance,Any}())
 
 function resolve_calls!(narrowing::Narrowing, body::Body, doomed::BitVector)
     for i in eachindex(body.source.code)
@@ -67,7 +69,7 @@ function resolve_calls!(narrowing::Narrowing, body::Body, doomed::BitVector)
                 defer_open_call!(body, i, call)
             end
         elseif is_call(call) && is_dynamic(body, call)
-            settled = settled_call(narrowing, body, i, call)
+            settled = settled_call(narrowing, body, i, call, doomed[i])
             if settled !== nothing
                 replace_call!(body, i, settled)
             elseif doomed[i]
@@ -133,7 +135,7 @@ end
 
 function specialised(narrowing::Narrowing, method::Method, @nospecialize(types))
     count = get(narrowing.counts, method, 0)
-    count < MAX_NARROWINGS || return nothing
+    count < (method.module === @__MODULE__() ? MAX_CHOSEN : MAX_NARROWINGS) || return nothing
     narrowing.counts[method] = count + 1
     match, environment = Codegen.intersection(types, method.sig)
     match <: types || return nothing

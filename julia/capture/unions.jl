@@ -72,15 +72,22 @@ function tested_type(body::Body, @nospecialize(condition), @nospecialize(operand
 end
 
 # A call for which too many types were allowed, made into a call of the one method that is left, or into the `MethodError` that a call
-# without a method is; `nothing` if neither is certain.
-function settled_call(narrowing::Narrowing, body::Body, i::Int, call::Expr)
+# without a method is; or of one of a few, told apart when the code runs. `nothing` if nothing of this is certain.
+function settled_call(narrowing::Narrowing, body::Body, i::Int, call::Expr, doomed::Bool)
     types = remaining_types(body, i, call)
-    (any(T -> T === Union{}, types) || !Base.isdispatchtuple(Tuple{types...})) && return nothing
+    any(T -> T === Union{}, types) && return nothing
     matches = Base._methods_by_ftype(Tuple{types...}, 1, narrowing.world)
     matches isa Vector && isempty(matches) && return deferred_call(body, call, deferred_throw, MethodError)
     target = only_method(narrowing, Tuple{types...})
-    (target === nothing || infer!(target, narrowing.world) === nothing) && return nothing
     f, arguments = called(call)
     certain = Any[operand_type(body, a) === T ? a : Core.PiNode(a, T) for (a, T) in zip(arguments, types[2:end])]
-    return Expr(:invoke, target, f, certain...)
+    if target !== nothing
+        infer!(target, narrowing.world) === nothing && return nothing
+        return Expr(:invoke, target, f, certain...)
+    end
+    doomed && return nothing
+    choice = chosen(narrowing, types)
+    choice === nothing && return nothing
+    callee = operand_type(body, f) === types[1] ? f : Core.PiNode(f, types[1])
+    return Expr(:invoke, choice[2], choice[1], callee, certain...)
 end

@@ -17,7 +17,7 @@ looks_at_text(x) = x > 0 ? x : throw(Mine(string("value ", x), length(string("ab
 text_is_result(x) = x > 0 ? string(x) : "none"
 unknown_call(x) = x > 0 ? x : throw(Ref{Any}(x)[] + 1)
 loops(n) = while true
-    n = n > 100 ? error("over") : n + Ref{Any}(1)[]
+    n = n > 100 ? error("over") : n + Any[1][1]
 end
 
 names(s) = [f for f in s.deferrable]

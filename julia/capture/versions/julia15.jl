@@ -4,7 +4,7 @@
 # The seam, which the file of every version range defines:
 #   statements   is_return, is_unreachable, goto_target, branch_target, handler_target, is_caught_exception, call_of, is_invoke, is_call, invoked, called
 #   C calls      is_foreign_call, foreign_operands, foreign_name
-#   bodies       Body, value_type, operand_type, constant, line_of
+#   bodies       Body, value_type, operand_type, constant, line_of, is_const, as_const, builtin_type, return_type, inferred_source
 #   emission     emit(instances, world, rewrite!) -> Emitted, infer!
 #   conventions  JLCALL, JLCALL_EXTRA (calling conventions), jlcall_arguments
 #   memory       BINDING_TAG, binding_at, THREAD_STATE, field_description, reference_offsets, has_padding, type_hash, zero_initialised
@@ -37,6 +37,9 @@ end
 is_foreign_call(@nospecialize(statement)) = statement isa Expr && statement.head === :foreigncall
 foreign_operands(call::Expr) = view(call.args, 6:5+length(call.args[3]))
 
+# `Type{T}`, the type of the value `T` alone.
+is_type_type(@nospecialize(T)) = T isa DataType && T.name === Type.body.name && !(T.parameters[1] isa TypeVar)
+
 # The inferred code of a method instance.
 struct Body
     instance::Core.MethodInstance
@@ -54,10 +57,12 @@ function constant(body::Body, @nospecialize(operand))
         type = body.source.ssavaluetypes[operand.id]
         type isa Core.Compiler.Const && return Some(type.val)
         type isa DataType && isdefined(type, :instance) && return Some(type.instance)
+        is_type_type(type) && return Some(type.parameters[1])
         statement = body.source.code[operand.id]
         return statement isa Union{GlobalRef,QuoteNode} ? constant(body, statement) : nothing
     elseif operand isa Core.SlotNumber
         type = operand_type(body, operand)
+        is_type_type(type) && return Some(type.parameters[1])
         return type isa DataType && isdefined(type, :instance) ? Some(type.instance) : nothing
     elseif operand isa GlobalRef
         isdefined(operand.mod, operand.name) && isconst(operand.mod, operand.name) || return nothing
@@ -73,6 +78,29 @@ function constant(body::Body, @nospecialize(operand))
     end
     return Some(operand)
 end
+
+# What inference knows of a value: that it is one value, or else its type.
+is_const(@nospecialize(type)) = type isa Core.Compiler.Const
+as_const(@nospecialize(value)) = Core.Compiler.Const(value)
+
+# What a builtin function or an intrinsic gives for arguments of these types.
+function builtin_type(@nospecialize(f), types::Vector{Any}, world::UInt)
+    type = Core.Compiler.builtin_tfunction(f, types, nothing, Core.Compiler.Params(world))
+    return type isa TypeVar ? type.ub : is_const(type) ? type : widened(type)
+end
+
+# A copy of the inferred code of `instance`, or `nothing`.
+function inferred_source(instance::Core.MethodInstance, world::UInt)
+    source = Core.Compiler.typeinf_ext(instance, world)
+    (source isa Core.CodeInfo && source.ssavaluetypes isa Vector) || return nothing
+    source = copy(source)
+    source.code, source.ssavaluetypes = copy(source.code), copy(source.ssavaluetypes)
+    return source
+end
+
+# What a method returns when it is called with arguments of these types, or `nothing`.
+return_type(method::Method, @nospecialize(types), environment::Core.SimpleVector, world::UInt) =
+    Core.Compiler.typeinf_type(method, types, environment, Core.Compiler.Params(world))
 
 # The C function that a `ccall` names, "" if it names none.
 function foreign_name(body::Body, call::Expr)
