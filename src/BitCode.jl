@@ -37,7 +37,7 @@ include("../julia/abi/codegen.jl")
 # capture: method → portable bitcode → archive.
 include("../julia/capture/capture.jl")
 using .Capture: Capture, CaptureError, Reason, Shipped, isvalid
-import .Capture: capture
+import .Capture: capture, allow_library
 
 # marshal: values ↔ bytes.
 include("../julia/marshal/crossable.jl")
@@ -45,6 +45,7 @@ include("../julia/marshal/layout.jl")
 include("../julia/marshal/pack.jl")
 include("../julia/marshal/entry.jl")
 include("../julia/marshal/graph.jl")
+include("../julia/marshal/graph_write.jl")
 
 # node: what users call.
 include("../julia/node/client.jl")
@@ -61,7 +62,7 @@ include("../julia/node/introspect.jl")
 
 # UCX reads its environment when it is opened, so this comes first. Julia needs SIGSEGV for itself (its collector stops threads with it):
 # UCX must not take it for a crash. The memory-type cache hooks the allocator, for GPUs that nothing here uses.
-const UCX_SETTINGS = ("UCX_ERROR_SIGNALS" => "SIGILL,SIGBUS,SIGFPE", "UCX_MEMTYPE_CACHE" => "no")
+const UCX_SETTINGS = ("UCX_ERROR_SIGNALS" => "SIGILL,SIGBUS", "UCX_MEMTYPE_CACHE" => "no")
 
 # Those of them that the user had not set.
 const own_settings = String[]
@@ -74,6 +75,7 @@ function __init__()
     end
     THIS_PROCESS[] = hash((getpid(), time_ns())) | 1
     init_buffers()
+    init_graphs()
     open_library()
     atexit(stop_all)
     return nothing

@@ -1,4 +1,4 @@
-# Julia objects as memory: what decoding an exception needs and Base does not offer (julia/marshal/graph.jl).
+# Julia objects as memory: what graphs of them need and Base does not offer (julia/marshal/graph*.jl).
 #
 # All of it rests on the layout that Julia itself reports (sizes, field offsets), and on a collector that is off meanwhile.
 
@@ -34,3 +34,10 @@ function fill_array(array::Array, bytes::AbstractVector{UInt8}, data::Int, selec
     end
     return array
 end
+
+# Where the name of a symbol begins, and its length.
+const SYMBOL_NAME = 24
+symbol_bytes(address::UInt) = Int(ccall(:strlen, Csize_t, (Ptr{UInt8},), Ptr{UInt8}(address + SYMBOL_NAME)))
+
+# Where an array of unions has its selectors.
+selectors_address(array::UInt) = UInt(ccall(:jl_array_typetagdata, Ptr{UInt8}, (Ptr{Cvoid},), Ptr{Cvoid}(array)))

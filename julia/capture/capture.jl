@@ -62,6 +62,8 @@ mutable struct Shipped
     codes::Vector{Core.CodeInstance}
     checked::UInt             # the world in which `codes` were last seen to be valid
     timings::Vector{Pair{Symbol,Float64}} # seconds by stage
+    numbers::IdDict{Any,Int}  # the places of `objects` (from 1), by identity
+    plans::Any                # what julia/marshal makes of them, once it is asked
 end
 
 """
@@ -90,8 +92,6 @@ end
 Work(portable::Portable, allowed) =
     Work(portable, Constant[], Dict{UInt64,Int}(), Dict{String,String}(), allowed, Base.IdSet{Any}(), ObjectTable())
 
-const NO_LIBRARIES = Set{String}()
-
 """
     capture(f, types; name, arguments, result, libraries, extra) -> Shipped
 
@@ -110,7 +110,7 @@ function capture(@nospecialize(f), @nospecialize(types::Type{<:Tuple}), name::St
     world = Base.get_world_counter()
     instance = find_instance(f, types, world)
     instance isa Offence && throw(CaptureError(name, [Reason(instance)]))
-    finished(work, finish) = isempty(offences!(work)) ? finish(name, arguments, result) : nothing
+    finished(work, finish) = isempty(offences!(work)) ? finish(name, arguments, result, extra) : nothing
     narrowing = Narrowing(world)
     shipped = attempt(finished, instance, narrowing, libraries)
     if shipped !== nothing
@@ -138,7 +138,7 @@ function attempt(action, instance::Core.MethodInstance, narrowing::Narrowing, li
         work = Work(Portable(emitted.bitcode), libraries)
         try
             make_portable!(work, emitted.names[1][2], clock)
-            return action(work, (name, arguments, result) -> finish(work, emitted, world, clock, name, arguments, result))
+            return action(work, (name, arguments, result, extra) -> finish(work, emitted, world, clock, name, arguments, result, extra))
         finally
             close(work.portable)
         end
@@ -183,7 +183,7 @@ function offences!(work::Work)
     return offences
 end
 
-function finish(work::Work, emitted::Emitted, world::UInt, clock, name::String, arguments::String, result::String)
+function finish(work::Work, emitted::Emitted, world::UInt, clock, name::String, arguments::String, result::String, extra::Vector{Any})
     lower_jlcalls!(call -> true, work)
     strip_bundles!(work.portable)
     forget_address_spaces!(work.portable)
@@ -191,7 +191,7 @@ function finish(work::Work, emitted::Emitted, world::UInt, clock, name::String, 
     close(optimised)
     portable = work.portable
     finish!(portable)
-    number_objects!(work)
+    number_objects!(work, extra)
     imports, dependencies = externals(work)
     functions = count(is_definition, LLVM.Functions(portable.mod))
     lap!(clock, :finish)
@@ -200,14 +200,15 @@ function finish(work::Work, emitted::Emitted, world::UInt, clock, name::String, 
     bytes = archive_bytes(manifest, [image])
     lap!(clock, :write)
     return Shipped(bytes, work.table.objects, work.deferrable, imports, dependencies, functions,
-        code_instances(emitted.instances, world), world, clock.laps)
+        code_instances(emitted.instances, world), world, clock.laps, work.table.index, nothing)
 end
 
 const ABI_NAME = "julia-$(VERSION.major).$(VERSION.minor)-$(8sizeof(Int))le"
 const PRODUCER = "BitCode.jl 0.1.0, Julia $VERSION"
 
 # Describes the constants that are still used; their symbols get the numbers of the manifest. Two addresses may hold the same value.
-function number_objects!(work::Work)
+# Then `extra`: what the code does not name, but its arguments or its result may hold.
+function number_objects!(work::Work, extra::Vector{Any})
     work.table = ObjectTable()
     mod = work.portable.mod
     for g in LLVM.Globals(mod)
@@ -221,6 +222,7 @@ function number_objects!(work::Work)
         end
         LLVM.DeleteGlobal(g)
     end
+    foreach(object -> describe!(work.table, object), extra)
 end
 
 # External symbols of the finished module: those of the runtime, and those of libraries.

@@ -1,7 +1,7 @@
 # Which Julia types can cross between an origin and a node, and why the others cannot.
 #
 # Everything here looks at the structure of a type only, never at a method a user could define: the answer for a type
-# is the same for as long as the process lives, so that generated code (layout.jl, pack.jl) may rest on it.
+# is the same for as long as the process lives, so that generated code (layout.jl, pack.jl, entry.jl) may rest on it.
 
 """
     TypeArgument{T}()
@@ -30,6 +30,7 @@ Base.@pure has_types(A) = any(T -> T <: TypeArgument, fieldtypes(A))
     ARRAY            # dimensions in the head, elements in the tail
     RECORD           # field by field
     CHOICE           # a tag, then one of a few
+    GRAPH            # with references: as objects that refer to each other (graph.jl)
     NEVER            # see `obstacles`
 end
 
@@ -49,44 +50,91 @@ is_loose_tuple(@nospecialize(T)) =
     crossing(T) -> Crossing
 
 How values of type `T` travel. `NEVER` comes with its reasons from [`obstacles`](@ref).
-"""
-crossing(@nospecialize(T)) = crossing(T, Any[])
 
-function crossing(@nospecialize(T), within::Vector{Any})
+All but `GRAPH` are laid out by the type alone, *flat*, which is quicker. Something flat inside something that is not travels in the graph.
+"""
+function crossing(@nospecialize(T))
+    flat = flat_crossing(T, Any[])
+    flat == GRAPH || return twin_arrays(T) ? GRAPH : flat
+    return is_never(T, Any[]) ? NEVER : GRAPH
+end
+
+# As `crossing`, but GRAPH for all that is not flat, whether it can cross or not.
+function flat_crossing(@nospecialize(T), within::Vector{Any})
     T === Union{} && return NOTHING_TO_SEND
     is_type_constant(T) && return NOTHING_TO_SEND
     if T isa Union
-        all(M -> M isa DataType && crossing(M, within) != NEVER, Base.uniontypes(T)) || return NEVER
-        return length(Base.uniontypes(T)) <= 255 ? CHOICE : NEVER
+        members = Base.uniontypes(T)
+        length(members) <= 255 || return GRAPH
+        return all(M -> M isa DataType && flat_crossing(M, within) != GRAPH, members) ? CHOICE : GRAPH
     end
-    is_loose_tuple(T) && return all(F -> crossing(F, within) != NEVER, fieldtypes(T)) ? RECORD : NEVER
-    T isa DataType && isconcretetype(T) || return NEVER
+    is_loose_tuple(T) && return all(F -> flat_crossing(F, within) != GRAPH, fieldtypes(T)) ? RECORD : GRAPH
+    T isa DataType && isconcretetype(T) || return GRAPH
     is_plain(T) && return sizeof(T) == 0 ? NOTHING_TO_SEND : BITS
-    isbitstype(T) && return NEVER
-    T <: Array && return is_plain(eltype(T)) ? ARRAY : NEVER
-    T.mutable && return NEVER
-    is_opaque(T) && return NEVER
-    any(W -> W === T, within) && return NEVER
+    isbitstype(T) && return GRAPH
+    T <: Array && return is_plain(eltype(T)) ? ARRAY : GRAPH
+    T.mutable && return GRAPH
+    is_opaque(T) && return GRAPH
+    any(W -> W === T, within) && return GRAPH
     push!(within, T)
-    crosses = all(F -> crossing(F, within) != NEVER, fieldtypes(T))
+    flat = all(F -> flat_crossing(F, within) != GRAPH, fieldtypes(T))
     pop!(within)
-    crosses || return NEVER
+    flat || return GRAPH
     return isdefined(T, :instance) ? NOTHING_TO_SEND : RECORD
+end
+
+# May two of the arrays in a flat `T` be the same array? Then it is a matter for the graph, which keeps identities.
+function twin_arrays(@nospecialize(T))
+    arrays = Any[]
+    return !distinct_arrays!(arrays, T)
+end
+
+function distinct_arrays!(arrays::Vector{Any}, @nospecialize(T))
+    T isa Union && return all(M -> distinct_arrays!(arrays, M), Base.uniontypes(T))
+    T isa DataType || return true
+    if T <: Array
+        any(A -> A === T, arrays) && return false
+        push!(arrays, T)
+        return true
+    end
+    isconcretetype(T) && (isbitstype(T) || is_type_constant(T)) && return true
+    return isconcretetype(T) || is_loose_tuple(T) ? all(F -> distinct_arrays!(arrays, F), fieldtypes(T)) : true
 end
 
 # Immutable in Julia's eyes, but with contents that are not fields.
 is_opaque(@nospecialize(T)) = T <: Union{String,Symbol,Core.SimpleVector,Type,Module,Task,Core.TypeName}
+
+# What belongs to the process that made it, whatever its fields say.
+is_of_process(@nospecialize(T)) =
+    T <: Union{Task,Module,Method,Core.MethodInstance,Core.CodeInfo,Core.TypeName,WeakRef,Base.AbstractLock,Timer,Base.GenericCondition,Channel,Base.Process} ||
+    (T <: IO && !(T <: Base.GenericIOBuffer || T <: IOContext))
+
+# Their pointers lead to memory of their own, and the graph knows how to bring that along.
+has_own_pointers(@nospecialize(T)) = T === BigInt || T === BigFloat || T === Regex
+
+# No value of type `T` can cross. Where a type leaves it open (`Any`, a union), the value decides.
+function is_never(@nospecialize(T), within::Vector{Any})
+    T isa Union && return all(M -> is_never(M, within), Base.uniontypes(T))
+    T isa DataType || return false
+    T <: Ptr && return true
+    isconcretetype(T) && is_of_process(T) && return true
+    isconcretetype(T) || is_loose_tuple(T) || return false
+    (is_opaque(T) || has_own_pointers(T) || any(W -> W === T, within)) && return false
+    push!(within, T)
+    T <: Array && return is_never(eltype(T), within)
+    return any(F -> is_never(F, within), fieldtypes(T))
+end
 
 """
     crossable(T::Type) -> Bool
 
 Can a value of type `T` be an argument, a captured variable or a result of a shipped function?
 
-Numbers, `Char`, `Bool`, enums, `nothing` and `missing`, ranges, dates, structs, tuples and named tuples of these; arrays whose
-elements are such plain values; small unions of them; and immutable structs and closures that hold any of these.
+All but what belongs to this process: pointers, tasks, locks, open files, modules. Where a type leaves open what a value holds (`Any`), the value
+decides when it is sent.
 
 ```jldoctest
-julia> BitCode.crossable(Vector{Float64}), BitCode.crossable(Union{Int,Nothing}), BitCode.crossable(IOStream)
+julia> BitCode.crossable(Vector{Float64}), BitCode.crossable(Dict{String,Any}), BitCode.crossable(IOStream)
 (true, true, false)
 ```
 """
@@ -113,41 +161,27 @@ function obstacles(@nospecialize(T), what::AbstractString)
     return unique(found)
 end
 
-const PASS_FIELDS = "pass its fields, or an immutable struct of them"
 const MAKE_IT_THERE = "make it in the function itself, from plain values"
-const PASS_THE_TYPE = "pass the type as an argument of its own, or as a static parameter (`where {T}`)"
 
-# `path`: the words that lead to this type, outermost first. `within`: the structs it lies in.
+# `path`: the words that lead to this type, outermost first. `within`: the types it lies in.
 function obstacles!(found::Vector{Obstacle}, @nospecialize(T), path::Vector{String}, within::Vector{Any})
-    crossing(T, within) == NEVER || return found
+    crossing(T) == NEVER || return found
     inner(@nospecialize(F), words) = obstacles!(found, F, push!(copy(path), words), within)
     say(why, advice) = push!(found, Obstacle(string(join(path, ", "), length(path) > 1 ? ", " : " ", why), advice))
     if T isa Union
-        members = Base.uniontypes(T)
-        length(members) > 255 && return say("is a Union of $(length(members)) types", "at most 255 can be told apart")
-        foreach(M -> inner(M, "when it is a `$M`"), members)
+        foreach(M -> inner(M, "when it is a `$M`"), Base.uniontypes(T))
         return found
     end
-    T === DataType && return say("is a type as a value", PASS_THE_TYPE)
-    if !(T isa DataType) || !(isconcretetype(T) || is_loose_tuple(T))
-        T === Any && return say("could be anything: the compiler could not infer its type", "make the function type-stable (`@code_warntype` shows where it is not)")
-        return say("has the type `$T`, which is not concrete, so that its values have no layout of their own", "declare or compute it as one concrete type, or a small Union of them")
-    end
-    any(W -> W === T, within) && return say("is a `$T`, which refers to itself: its size is not known beforehand", "use an array and indices into it")
-    T === Core.Box && return say("is boxed, because the variable is assigned after a closure has captured it", "give the closure a variable of its own with `let x = x`")
     T <: Ptr && return say("is a pointer (`$T`), which means nothing in another process", "pass what it points to")
-    T <: Union{String,Symbol} && return say("is a `$T`, and strings and symbols do not cross yet", "pass its code units (a `Vector{UInt8}`)")
-    if T <: Array
-        E = eltype(T)
-        isbitstype(E) && return say("is a `$T`, whose elements hold pointers, which mean nothing in another process", "pass what they point to")
-        return say("is a `$T`, whose elements (`$E`) are not plain values", "only arrays of isbits types cross: use one, or several")
-    end
-    (T <: Union{IO,Base.AbstractLock} || is_opaque(T)) && return say("is a `$T`, which lives in this process only", MAKE_IT_THERE)
-    T.mutable && return say("is a `$T`, which is mutable: it would be a copy over there", PASS_FIELDS)
-    fieldcount(T) == 0 && return say("is a `$T`, which has no layout that could be sent", MAKE_IT_THERE)
+    is_of_process(T) && return say("is a `$T`, which lives in this process only", MAKE_IT_THERE)
+    any(W -> W === T, within) && return found
     push!(within, T)
-    for (i, F) in enumerate(fieldtypes(T))
-        inner(F, field_words(T, i))
+    if T <: Array
+        inner(eltype(T), "elements (`$(eltype(T))`)")
+    else
+        for (i, F) in enumerate(fieldtypes(T))
+            inner(F, field_words(T, i))
+        end
     end
     pop!(within)
     return found
@@ -160,4 +194,32 @@ function field_words(@nospecialize(T), i::Int)
     T <: Function && return "captured variable `$name`"
     T <: NamedTuple && return "entry `$name`"
     return "field `$name` of `$T`"
+end
+
+# --- what a graph may name -----------------------------------------------------------------------------------------------------
+
+"""
+    reachable_types(types...) -> Vector{Any}
+
+The concrete types that values of `types` may hold, as far as the declarations of fields and elements tell: those that a graph of such a
+value may name, and that an archive therefore describes.
+"""
+function reachable_types(@nospecialize(types...))
+    found = Any[]
+    seen = Base.IdSet{Any}()
+    foreach(T -> reach!(found, seen, T), types)
+    return found
+end
+
+function reach!(found::Vector{Any}, seen::Base.IdSet{Any}, @nospecialize(T))
+    T isa Union && return foreach(M -> reach!(found, seen, M), Base.uniontypes(T))
+    T isa DataType || return nothing
+    T in seen && return nothing
+    push!(seen, T)
+    is_loose_tuple(T) && return foreach(F -> reach!(found, seen, F), fieldtypes(T))
+    (isconcretetype(T) && !is_of_process(T) && !(T <: Ptr)) || return nothing
+    push!(found, T)
+    T <: Array && return reach!(found, seen, eltype(T))
+    is_opaque(T) && return nothing
+    foreach(F -> reach!(found, seen, F), fieldtypes(T))
 end

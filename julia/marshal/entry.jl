@@ -15,7 +15,7 @@ struct Entry{F,A<:Tuple,W<:NamedTuple,R} end
 
 function (::Entry{F,A,W,R})(payload::Ptr{UInt8}, length::Int64, call::Ptr{Cvoid}) where {F,A,W,R}
     try
-        answer(call, R, call_unpacked(F, A, W, payload))
+        answer(call, R, call_unpacked(F, A, W, Arrived(payload, length, call)))
     catch exception
         ccall("extern bc_throw", llvmcall, Cvoid, (Int64, Any), reinterpret(Int64, call), exception)
         return Int32(1)
@@ -37,12 +37,25 @@ What is written for a call: as a value of its own type, by `write_value`.
 @inline payload(f::F, arguments::Tuple, keywords::NamedTuple) where {F} =
     Base.issingletontype(F) ? (arguments, values(keywords)) : (f, arguments, values(keywords))
 
-@inline function call_unpacked(::Type{F}, ::Type{A}, ::Type{NamedTuple{K,V}}, base::Ptr{UInt8}) where {F,A,K,V}
+# What the node gives the entry.
+struct Arrived
+    base::Ptr{UInt8}
+    length::Int64
+    call::Ptr{Cvoid}
+end
+
+# The payload as a value of the type `T`.
+@inline function unpacked(::Type{T}, from::Arrived) where {T}
+    is_graph(T) || return read_value(InPlace(), T, from.base, 0)
+    return ccall("extern bc_unpack", llvmcall, Any, (Int64, Int64, Int64), reinterpret(Int64, from.base), from.length, reinterpret(Int64, from.call))::T
+end
+
+@inline function call_unpacked(::Type{F}, ::Type{A}, ::Type{NamedTuple{K,V}}, from::Arrived) where {F,A,K,V}
     if Base.issingletontype(F)
         f = from_argument(F.instance)
-        arguments, keywords = read_value(InPlace(), Tuple{A,V}, base, 0)
+        arguments, keywords = unpacked(Tuple{A,V}, from)
     else
-        f, arguments, keywords = read_value(InPlace(), Tuple{F,A,V}, base, 0)
+        f, arguments, keywords = unpacked(Tuple{F,A,V}, from)
     end
     K === () && return f(from_arguments(arguments)...)
     return Core.kwfunc(f)(NamedTuple{K}(from_arguments(keywords)), f, from_arguments(arguments)...)
@@ -50,6 +63,10 @@ end
 
 @inline function answer(call::Ptr{Cvoid}, ::Type{R}, value) where {R}
     takes_bytes(R) || return nothing
+    if is_graph(R)
+        ccall("extern bc_return", llvmcall, Cvoid, (Int64, Any), reinterpret(Int64, call), value)
+        return nothing
+    end
     base = ccall("extern bc_result", llvmcall, Int64, (Int64, Int64), reinterpret(Int64, call), tail_end(R, value, head_bytes(R)))
     base == 0 && throw(OutOfMemoryError())
     write_value(Flat(Ptr{UInt8}(base)), R, value, 0, head_bytes(R))

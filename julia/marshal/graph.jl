@@ -39,6 +39,7 @@ const BUILTIN_TYPES = Any[
     InterruptException, UndefKeywordError,
 ]
 const FIRST_ARCHIVE_TYPE = 0x10000
+const BUILTIN_NUMBERS = IdDict{Any,Int}(BUILTIN_TYPES[i] => i for i in eachindex(BUILTIN_TYPES))
 
 # Nothing here nests deeper, and no exception of a sane size comes near.
 const GRAPH_DEPTH = 512
@@ -56,6 +57,8 @@ mutable struct GraphReader
     deferrable           # those of them that may be called here
     made::Vector{Any}    # by order of first appearance
     depth::Int
+    tail::Int
+    GraphReader(bytes, at, objects, deferrable, made, depth) = new(bytes, at, objects, deferrable, made, depth, 0)
 end
 
 struct Undefined end
@@ -71,6 +74,20 @@ function decode_graph(bytes::Vector{UInt8}, objects::Vector{Any}, deferrable = (
     # References are stored into objects as raw memory, without the collector's knowledge: it has to wait.
     enabled = GC.enable(false)
     try
+        value = graph_value(reader)
+        value isa Undefined && throw(MalformedGraph("it is undefined"))
+        return value
+    finally
+        GC.enable(enabled)
+    end
+end
+
+# The same for a result: where its graph ends, the graph, the tail.
+function decode_result(bytes::Vector{UInt8}, objects::Vector{Any}, deferrable)
+    reader = GraphReader(bytes, 1, objects, deferrable, Any[], 0)
+    enabled = GC.enable(false)
+    try
+        reader.tail = align_up(Int(take_number(reader, UInt64)), TAIL_ALIGNMENT)
         value = graph_value(reader)
         value isa Undefined && throw(MalformedGraph("it is undefined"))
         return value
@@ -136,12 +153,18 @@ function tagged_value(r::GraphReader, tag::UInt8)
         place = reserve(r)
         return r.made[place] = String(take_bytes(r, take_number(r, UInt64)))
     end
-    tag == 6 && return Symbol(take_text(r))
+    if tag == 6
+        place = reserve(r)
+        return r.made[place] = Symbol(take_text(r))
+    end
     tag == 7 && return (nothing, true, false)[graph_index(take_number(r, UInt8), 3)]
     tag == 8 && return take_type(r)
     tag == 9 && return Tuple(reinterpret(Int64, collect(take_bytes(r, 8 * Int(take_number(r, UInt32))))))
     tag == 10 && return OpaqueValue(take_text(r))
-    tag == 11 && return Core.svec(graph_values(r)...)
+    if tag == 11
+        place = reserve(r)
+        return r.made[place] = Core.svec(graph_values(r)...)
+    end
     tag == 12 && return graph_deferred(r)
     throw(MalformedGraph("$tag is no tag of a value"))
 end

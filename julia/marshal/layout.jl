@@ -6,7 +6,8 @@
 # the place of its elements there. The tail holds the elements of the arrays, each run 64-byte aligned, so that a node can use them
 # where they arrived. Both ends run this same code, so the layout is nobody else's business (docs/ABI.md says only that much).
 #
-# What is to follow (strings, mutable objects, identity) fits as further kinds of tail runs with a place in the head.
+# That is for flat values. What holds references travels as a graph (graph.jl), the whole payload or the whole result at once, so that
+# identities are kept between arguments, too.
 
 # Every run of elements in the tail starts at a multiple of this.
 const TAIL_ALIGNMENT = 64
@@ -79,3 +80,4 @@ end
 Base.@pure head_bytes(T) = head_size(T)
 Base.@pure has_arrays(T) = array_count(T) > 0
 Base.@pure takes_bytes(T) = crossing(T) != NOTHING_TO_SEND
+Base.@pure is_graph(T) = crossing(T) == GRAPH

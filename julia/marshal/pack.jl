@@ -1,4 +1,4 @@
-# Values to bytes and back, as layout.jl lays them out. Each function here is written once and used twice: compiled in the calling
+# Flat values to bytes and back, as layout.jl lays them out. Each function here is written once and used twice: compiled in the calling
 # process, and captured with the shipped function for the node. So all of it is statically dispatched, allocates nothing but
 # arrays, and is generated from the type alone.
 

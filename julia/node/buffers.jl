@@ -28,6 +28,7 @@ function init_buffers()
     for _ in 1:Threads.nthreads()
         push!(FREE_BUFFERS, CallBuffer[])
         push!(FREE_WAKERS, Base.AsyncCondition[])
+        push!(FREE_WRITERS, GraphWriter[])
     end
     return nothing
 end

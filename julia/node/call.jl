@@ -34,12 +34,11 @@ end
 @noinline function call_with(node::Node, site::CallSite, code::API.Handle, values::T, ::Type{R}) where {T<:Tuple,R}
     buffer = take_buffer()
     GC.@preserve values buffer begin
-        segments = pack!(buffer, values)
+        segments = is_graph(T) ? pack_graph!(buffer, Hidden(values), site.shipped) : pack!(buffer, values)
         status = API.bc_call(node.session, code, pointer(buffer.segments), segments, UInt32(0), UInt32(0), SPIN_NS, pointer(buffer.result),
                              BUFFER_SIZE, pointer_from_ref(buffer.result_length), pointer_from_ref(buffer.pending))
         if status == API.VALUE && buffer.pending[] == C_NULL
-            buffer.result_length[] >= head_bytes(R) || malformed()
-            result = read_value(Copied(buffer.result_length[] % Int), R, pointer(buffer.result), 0)
+            result = read_result(pointer(buffer.result), buffer.result_length[] % Int, R, site.shipped)
             give_back(buffer)
             return result
         end
@@ -107,12 +106,59 @@ function take_outcome(node::Node, shipped, flight::Flight, R::Hidden)
     state = API.bc_call_state(flight.call)
     state == API.VALUE || throw_outcome(node, shipped, flight.call, state)
     place, length = call_bytes(flight.call)
-    return read_result(place, length, R[])
+    return read_result(place, length, R[], shipped)
 end
 
-function read_result(place::Ptr{UInt8}, length::Int, ::Type{R}) where {R}
+@inline function read_result(place::Ptr{UInt8}, length::Int, ::Type{R}, shipped) where {R}
+    is_graph(R) && return read_graph_result(place, length, shipped)::R
     length >= head_bytes(R) || malformed()
     return read_value(Copied(length), R, place, 0)
+end
+
+# --- values with references (julia/marshal/graph_write.jl) -----------------------------------------------------------------------
+
+# One writer for each thread at least: writing does not yield.
+const FREE_WRITERS = Vector{GraphWriter}[]
+
+"""
+    pack_graph!(buffer, Ref{Any}(values), shipped) -> Int
+
+As `pack!`, for values with references.
+"""
+@noinline function pack_graph!(buffer::CallBuffer, values::Hidden, shipped)
+    writers = FREE_WRITERS[Threads.threadid()]
+    writer = isempty(writers) ? GraphWriter() : pop!(writers)
+    length = write_graph!(writer, buffer.head, plans_of(shipped), values)
+    segments = graph_segments!(buffer, writer, length)
+    push!(writers, writer)
+    return segments
+end
+
+function graph_segments!(buffer::CallBuffer, writer::GraphWriter, length::Int)
+    segments = buffer.segments
+    base = pointer(buffer.head)
+    if isempty(writer.pieces)
+        segments[1] = API.Segment(base, length)
+        return 1
+    end
+    empty!(segments)
+    push!(segments, API.Segment(base, length))
+    start = align_up(length, TAIL_ALIGNMENT)
+    reached = length
+    for (at, place, bytes) in writer.pieces
+        start + at > reached && push!(segments, API.Segment(pointer(ZEROS), start + at - reached))
+        push!(segments, API.Segment(place, bytes))
+        reached = start + at + bytes
+    end
+    return Base.length(segments)
+end
+
+plans_of(shipped) = shipped.plans === nothing ? (shipped.plans = Plans(shipped.numbers)) : shipped.plans::Plans
+
+@noinline function read_graph_result(place::Ptr{UInt8}, length::Int, shipped)
+    length >= 8 || malformed()
+    bytes = copy(unsafe_wrap(Array, place, length))
+    return decode_result(bytes, shipped.objects, shipped.deferrable)
 end
 
 """
@@ -124,14 +170,14 @@ function start(node::Node, f, arguments::Tuple, keywords::NamedTuple; no_result:
     site = call_site(f, arguments, keywords)
     code = code_handle(site, node.client)
     code == C_NULL && (code = prepare(site, node.client, Hidden((f, arguments, keywords))))
-    flight = start_with(node, code, payload(f, arguments, keywords), no_result ? API.NO_RESULT : UInt32(0))
+    flight = start_with(node, code, payload(f, arguments, keywords), site.shipped, no_result ? API.NO_RESULT : UInt32(0))
     return flight, site.shipped, site.result
 end
 
-@noinline function start_with(node::Node, code::API.Handle, values::Tuple, flags::UInt32)
+@noinline function start_with(node::Node, code::API.Handle, values::T, shipped, flags::UInt32) where {T<:Tuple}
     buffer = take_buffer()
     GC.@preserve values buffer begin
-        segments = pack!(buffer, values)
+        segments = is_graph(T) ? pack_graph!(buffer, Hidden(values), shipped) : pack!(buffer, values)
         status = API.bc_call(node.session, code, pointer(buffer.segments), segments, flags, UInt32(0), UInt64(0), Ptr{UInt8}(C_NULL), 0,
                              pointer_from_ref(buffer.result_length), pointer_from_ref(buffer.pending))
         return keep(flight_of(buffer, Hidden(values), status))

@@ -13,10 +13,11 @@ struct Job
     obstacles::Vector{Obstacle} # arguments and captured variables that cannot cross
     losses::Vector{Obstacle}    # why the result cannot
     method::Union{Nothing,Method} # what the call would run; it has the user's line
+    types::Vector{Any}            # what graphs of its values may name
 
     # One constructor for all: Julia would compile a new one for each type of entry.
-    Job(@nospecialize(entry), @nospecialize(result), name, arguments, obstacles, losses, method) =
-        new(entry, result, name, arguments, obstacles, losses, method)
+    Job(@nospecialize(entry), @nospecialize(result), name, arguments, obstacles, losses, method, types) =
+        new(entry, result, name, arguments, obstacles, losses, method, types)
 end
 
 function Job(@nospecialize(F), @nospecialize(A), @nospecialize(W))
@@ -32,7 +33,18 @@ function Job(@nospecialize(F), @nospecialize(A), @nospecialize(W))
     # With a result that cannot cross, the entry serves to find out why the compiler thinks that it is of such a type.
     entry = Entry{F,A,W,isempty(losses) ? R : Nothing}()
     words = signature_words(A, W)
-    return Job(entry, R, callable_name(F) * words, words, found, losses, method_of(F, A))
+    return Job(entry, R, callable_name(F) * words, words, found, losses, method_of(F, A), graph_types(F, A, fieldtypes_tuple(W), R))
+end
+
+fieldtypes_tuple(@nospecialize(W)) = Tuple{fieldtypes(W)...}
+
+# The types that the archive describes for graphs' sake.
+function graph_types(@nospecialize(F), @nospecialize(A), @nospecialize(V), @nospecialize(R))
+    payload = Base.issingletontype(F) ? Tuple{A,V} : Tuple{F,A,V}
+    wanted = Any[]
+    crossing(payload) == GRAPH && push!(wanted, payload)
+    crossing(R) == GRAPH && push!(wanted, R)
+    return reachable_types(wanted...)
 end
 
 """
@@ -89,7 +101,8 @@ function capture(job::Job)
     throw(CaptureError(job.name, reasons(job, job.losses)))
 end
 
-capture_entry(job::Job) = capture(job.entry, ENTRY_ARGUMENTS, job.name, job.arguments, string(job.result))
+capture_entry(job::Job) =
+    capture(job.entry, ENTRY_ARGUMENTS, job.name, job.arguments, string(job.result), Capture.allowed_libraries(), job.types)
 
 # Obstacles as reasons, at the line where the function is defined.
 function reasons(job::Job, found::Vector{Obstacle})

@@ -65,6 +65,7 @@ impl Program for Compiled {
             Outcome::Thrown => Ran::Thrown,
             Outcome::Fault { signal } => Ran::Fault { signal },
             Outcome::OutOfMemory => Ran::OutOfMemory,
+            Outcome::BadPayload(what) => Ran::BadPayload(what),
         }
     }
 

@@ -63,6 +63,8 @@ pub enum Ran {
     },
     /// There was no memory for it.
     OutOfMemory,
+    /// It did not run: this is wrong with the payload.
+    BadPayload(&'static str),
 }
 
 /// Why an archive was refused.

@@ -177,6 +177,11 @@ impl Header {
             .cast()
     }
 
+    /// Where the elements are.
+    pub(crate) fn bytes(self) -> *mut u8 {
+        self.data()
+    }
+
     /// Number of elements.
     pub(crate) fn len(self) -> usize {
         self.length()

@@ -2,16 +2,16 @@
 
 use crate::constant::Constants;
 use crate::defer::Deferred;
-use crate::graph::Encoder;
+use crate::graph::{Encoder, Packed, Purpose, Reader, pack_result};
 use crate::layout::Value;
 use crate::library;
-use crate::machine::{FloatControl, Landing, bc_enter};
+use crate::machine::{FloatControl, Landing, bc_enter, bc_leave};
 use crate::memory::or_throw;
 use crate::pages;
 use crate::print::{Lines, Listener};
 use crate::thread::{ThreadState, attach};
 use std::any::Any;
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, RefCell, UnsafeCell};
 use std::ops::Range;
 use std::ptr;
 use std::sync::Arc;
@@ -20,6 +20,8 @@ use std::sync::Arc;
 pub(crate) mod code {
     /// An exception that nobody caught.
     pub(crate) const UNCAUGHT: i64 = 1;
+    /// The payload is not what the entry wants.
+    pub(crate) const MALFORMED: i64 = 2;
     const FAULT: i64 = 1 << 32;
 
     /// A fault.
@@ -78,6 +80,8 @@ pub enum Outcome {
     },
     /// There was no memory even to say what happened.
     OutOfMemory,
+    /// Not at all: this is wrong with the payload.
+    BadPayload(&'static str),
 }
 
 /// Where results go: memory that is reused from call to call. Its bytes start at a multiple of 64.
@@ -126,7 +130,7 @@ impl Output {
     }
 
     /// Room for `length` bytes, whose content is undefined. Null if there is none.
-    fn reserve(&self, length: usize) -> *mut u8 {
+    pub(crate) fn reserve(&self, length: usize) -> *mut u8 {
         if length > self.room.get() || self.memory.get().is_null() {
             let room = length
                 .max(4096)
@@ -180,12 +184,46 @@ pub(crate) struct Call {
     pub(crate) output: *const Output,
     pub(crate) constants: *const Constants,
     exception: Cell<*mut Value>,
+    /// The result, if it is to be packed as a graph.
+    pub(crate) result: Cell<*mut Value>,
+    /// Objects of the call are held where no collector looks.
+    pub(crate) holding: Cell<bool>,
+    /// What is wrong with the payload.
+    pub(crate) malformed: Cell<Option<&'static str>>,
+    /// What reads the payload, while it does.
+    reader: UnsafeCell<Option<Box<Reader>>>,
     memory: usize,
     payload: Range<usize>,
     /// What the origin makes when it gets the exception, the newest first.
     pub(crate) deferred: Cell<*const Deferred>,
     pub(crate) lines: Lines,
     kept: RefCell<Vec<Arc<dyn Any + Send + Sync>>>,
+}
+
+impl Call {
+    /// Keeps a reader until it is forgotten or the call ends, whichever way it ends.
+    pub(crate) fn reading(&self, reader: Reader) -> *mut Reader {
+        // SAFETY: a call belongs to one thread, and no reader is in use when the next one comes.
+        let place = unsafe { &mut *self.reader.get() };
+        &raw mut **place.insert(Box::new(reader))
+    }
+
+    /// Gives the reader's memory back.
+    pub(crate) fn forget_reader(&self) {
+        // SAFETY: as above.
+        unsafe { *self.reader.get() = None };
+    }
+}
+
+/// Ends the call at once: its payload is malformed.
+///
+/// # Safety
+/// - called within a call, with nothing to drop between here and its landing.
+pub(crate) unsafe fn leave_malformed(state: &ThreadState) -> ! {
+    let landing = state.landing.get();
+    state.left.set(code::MALFORMED);
+    // SAFETY: the landing belongs to a `bc_enter` further up this thread's stack.
+    unsafe { bc_leave(landing, 0) }
 }
 
 /// Keeps something alive until the call on this thread ends; for ever if there is none.
@@ -216,6 +254,10 @@ pub unsafe fn run(
         output,
         constants,
         exception: Cell::new(ptr::null_mut()),
+        result: Cell::new(ptr::null_mut()),
+        holding: Cell::new(false),
+        malformed: Cell::new(None),
+        reader: UnsafeCell::new(None),
         memory: limits.memory,
         payload: range_of(payload),
         deferred: Cell::new(ptr::null()),
@@ -236,9 +278,13 @@ pub unsafe fn run(
     let (status, left) = landed(state, invoke, &raw const work as usize);
     float.restore();
     let outcome = match (left, status) {
-        (0, 0) => Outcome::Value,
+        (0, 0) if call.result.get().is_null() => Outcome::Value,
+        (0, 0) => pack_value(state, &call),
         (0, _) => pack(state, &call, call.exception.get()),
         (code::UNCAUGHT, _) => pack(state, &call, state.exceptions.current()),
+        (code::MALFORMED, _) => {
+            Outcome::BadPayload(call.malformed.get().unwrap_or("it is malformed"))
+        }
         (left, _) => Outcome::Fault {
             signal: code::signal(left).unwrap_or(0),
         },
@@ -317,7 +363,7 @@ fn pack(state: &ThreadState, call: &Call, exception: *mut Value) -> Outcome {
     // SAFETY: `run` holds the constants while the call lives.
     let constants = unsafe { &*call.constants };
     let mut packing = Packing {
-        encoder: Encoder::new(constants),
+        encoder: Encoder::new(constants, Purpose::Exception),
         deferred: call.deferred.get(),
         exception,
     };
@@ -328,6 +374,43 @@ fn pack(state: &ThreadState, call: &Call, exception: *mut Value) -> Outcome {
         None if call_output(call).set(packing.encoder.bytes()) => Outcome::Thrown,
         None => Outcome::OutOfMemory,
     }
+}
+
+/// Writes the result's graph into the output.
+fn pack_value(state: &ThreadState, call: &Call) -> Outcome {
+    // SAFETY: `run` holds the constants while the call lives.
+    let constants = unsafe { &*call.constants };
+    let mut returning = Returning {
+        encoder: Encoder::new(constants, Purpose::Value),
+        call,
+        packed: Packed::OutOfMemory,
+    };
+    let (_, left) = landed(state, pack_value_here, &raw mut returning as usize);
+    match (code::signal(left), returning.packed) {
+        (Some(signal), _) => Outcome::Fault { signal },
+        (None, Packed::Whole) => Outcome::Value,
+        (None, Packed::Refused) => Outcome::Thrown,
+        (None, Packed::OutOfMemory) => Outcome::OutOfMemory,
+    }
+}
+
+struct Returning<'a> {
+    encoder: Encoder<'a>,
+    call: &'a Call,
+    packed: Packed,
+}
+
+/// As [`pack_here`], for a result.
+extern "C" fn pack_value_here(returning: usize, _: usize, _: usize) -> i64 {
+    // SAFETY: `pack_value` passes the address of its `Returning`, which lives on.
+    let Returning {
+        encoder,
+        call,
+        packed,
+    } = unsafe { &mut *(returning as *mut Returning<'_>) };
+    // SAFETY: an object of this call; there is a landing for faults.
+    *packed = unsafe { pack_result(encoder, call, call_output(call), call.memory) };
+    0
 }
 
 struct Packing<'a> {

@@ -131,8 +131,10 @@ pub struct Constants {
     by_address: HashMap<usize, u32>,
     names: HashMap<usize, Box<str>>,
     bytes: usize,
+    /// Slots of global bindings: no objects.
+    slots: Box<[u32]>,
+    types: Vec<Option<TypeRef>>,
     _memory: Box<[Line]>,
-    _types: Vec<TypeRef>,
     _symbols: Vec<SymbolRef>,
 }
 
@@ -153,6 +155,17 @@ impl Constants {
     /// The address that the image means by `bc.obj.<index>`.
     pub fn address(&self, index: u32) -> Option<*mut Value> {
         self.addresses.get(index as usize).copied()
+    }
+
+    /// The object of this number, if it is one (the slot of a global binding is not).
+    pub(crate) fn object(&self, index: u32) -> Option<*mut Value> {
+        let address = self.address(index)?;
+        (!self.slots.contains(&index)).then_some(address)
+    }
+
+    /// The type of this number, if it is one.
+    pub(crate) fn type_cell(&self, index: u32) -> Option<&TypeRef> {
+        self.types.get(index as usize)?.as_ref()
     }
 
     /// How many there are.
@@ -240,13 +253,17 @@ impl<'a, 'b> Builder<'a, 'b> {
                     Description::Opaque(name) => Some((*address as usize, Box::from(*name))),
                     _ => None,
                 });
+        let slots = (0_u32..)
+            .zip(self.descriptions)
+            .filter(|(_, description)| matches!(description, Description::Slot(_)));
         Ok(Constants {
             by_address: by_address.collect(),
             names: names.collect(),
             bytes: self.bytes,
+            slots: slots.map(|(index, _)| index).collect(),
             addresses,
+            types: self.cells,
             _memory: memory,
-            _types: self.cells.into_iter().flatten().collect(),
             _symbols: self.symbols.into_iter().flatten().collect(),
         })
     }
@@ -284,15 +301,21 @@ impl<'a, 'b> Builder<'a, 'b> {
             };
             // What a type refers to may be no type object here (a union, a type with parameters left open).
             let find = |to: Option<u32>| to.and_then(|to| self.cells.get(to as usize)?.clone());
+            let name = |to: Option<u32>| match self.descriptions.get(to? as usize)? {
+                Description::Opaque(name) => Some(Box::from(*name)),
+                _ => None,
+            };
             let fields = fields.iter().map(|field| Field {
                 offset: field.offset,
                 size: field.size,
                 kind: field.kind,
                 ty: find(field.ty),
+                name: name(field.ty),
             });
             let links = Links {
                 parent: find(*parent),
                 element: find(*element),
+                element_name: name(*element),
                 fields: fields.collect(),
             };
             self.cell(index, index as u32)?.link(links);

@@ -12,7 +12,6 @@ use crate::memory::{buffer, object};
 use crate::string;
 use crate::thread::ThreadState;
 use crate::types::{FieldKind, TypeCell};
-use std::collections::HashMap;
 use std::ptr;
 
 const PLACEHOLDER: &[u8] = b"(this text is made at the origin)";
@@ -65,13 +64,13 @@ unsafe fn remember(object: *mut Value, function: *mut Value, args: *const *mut V
 /// - the list of a call whose memory is still there.
 pub(crate) unsafe fn by_object(
     newest: *const Deferred,
-    found: &mut HashMap<usize, *const Deferred>,
+    mut found: impl FnMut(usize, *const Deferred),
 ) {
     let mut at = newest;
     while !at.is_null() {
         // SAFETY: the caller's promise.
         let entry = unsafe { &*at };
-        found.insert(entry.object as usize, at);
+        found(entry.object as usize, at);
         at = entry.next;
     }
 }

@@ -298,6 +298,7 @@ mod tests {
             size,
             kind: FieldKind::Inline,
             ty: Some(builtins.cell(number).clone()),
+            name: None,
         };
         padded.link(Links {
             fields: vec![field(0, 1, id::UINT8), field(8, 8, id::INT64)],

@@ -3,8 +3,8 @@
 use crate::builtin::{Builtins, id};
 use crate::layout::Value;
 use crate::{
-    array, boxes, call, defer, dispatch, egal, error, exception, function, hash, library, machine,
-    math, memory, number, print, string, thread, tuple,
+    array, boxes, call, defer, dispatch, egal, error, exception, function, graph, hash, library,
+    machine, math, memory, number, print, string, thread, tuple,
 };
 use std::collections::HashMap;
 use std::sync::OnceLock;
@@ -50,6 +50,7 @@ macro_rules! addresses {
 fn runtime() -> Vec<(&'static str, usize)> {
     let mut symbols = addresses! {
         call::{bc_result, bc_throw},
+        graph::{bc_unpack, bc_return},
         defer::{bc_defer, bc_throw_deferred, bc_throw_static},
         print::{bc_print, bc_write},
         thread::{bc_thread_state},

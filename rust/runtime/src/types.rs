@@ -4,6 +4,10 @@
 //! runtime describes those it makes values of itself (`builtin.rs`). Both meet here, so that `===` on types holds between
 //! what the code compares and what the runtime made. Types live as long as something holds their [`TypeRef`].
 
+mod declared;
+
+pub(crate) use declared::{Declared, Inner, each_inner};
+
 use crate::builtin::Builtins;
 use crate::layout::{DataType, TAG_BYTES, TAG_CONSTANT, TypeLayout, TypeName, Value, type_of};
 use crate::symbol::{self, SymbolRef};
@@ -99,6 +103,8 @@ pub struct Field {
     pub kind: FieldKind,
     /// Its type.
     pub ty: Option<TypeRef>,
+    /// The name of its type, where that is none with a type object here (a union, a type with parameters left open).
+    pub name: Option<Box<str>>,
 }
 
 /// What a type refers to.
@@ -108,6 +114,8 @@ pub struct Links {
     pub parent: Option<TypeRef>,
     /// Element type of an array.
     pub element: Option<TypeRef>,
+    /// The name of the element type, where that is none with a type object here.
+    pub element_name: Option<Box<str>>,
     /// Fields in order; empty if unknown or none.
     pub fields: Vec<Field>,
 }
@@ -246,7 +254,10 @@ impl TypeCell {
     /// Says what the type refers to. The first to say it is believed.
     pub fn link(&self, links: Links) {
         let parent = links.parent.as_ref().map(|parent| parent.data_type());
-        let named = !links.fields.is_empty() || links.parent.is_some() || links.element.is_some();
+        let named = !links.fields.is_empty()
+            || links.parent.is_some()
+            || links.element.is_some()
+            || links.element_name.is_some();
         let first = named && self.links.set(links).is_ok();
         if let (true, Some(parent)) = (first, parent) {
             self.super_slot().store(parent, Ordering::Release);

@@ -134,6 +134,10 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
                 let message = format!("the node has no memory left for {}", entry.name);
                 return self.send_error(to, ErrorCode::OUT_OF_MEMORY, &message);
             }
+            Ran::BadPayload(what) => {
+                let message = format!("the arguments of {} are malformed: {what}", entry.name);
+                return self.send_error(to, ErrorCode::BAD_PAYLOAD, &message);
+            }
         };
         let len = output.as_ref().len();
         if len > self.settings.max_frame {

@@ -158,12 +158,14 @@ fn fields_are_read_by_their_description() {
         size: 1,
         kind: FieldKind::Inline,
         ty: Some(Builtins::get().cell(id::BOOL).clone()),
+        name: None,
     };
     let text = Field {
         offset: 8,
         size: 8,
         kind: FieldKind::Reference,
         ty: None,
+        name: None,
     };
     ty.link(Links {
         fields: vec![small, text],

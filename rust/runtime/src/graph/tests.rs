@@ -125,7 +125,7 @@ fn packed(value: *mut Value, constants: &Constants) -> Node {
 }
 
 fn encode(value: *mut Value, constants: &Constants) -> Vec<u8> {
-    let mut encoder = Encoder::new(constants);
+    let mut encoder = Encoder::new(constants, Purpose::Exception);
     // SAFETY: the tests pass live objects and no deferred ones.
     unsafe { encoder.write(value, std::ptr::null()) };
     encoder.bytes().to_vec()

@@ -1,0 +1,526 @@
+# Arguments to a graph (docs/ABI.md): objects as memory, from the tuple of a call's arguments on.
+#
+# Nothing here is specialised on the type of a value, and nothing is dispatched on it: a `Plan` says where references lie in objects of a
+# type, and the writer goes through memory by it. So the first call with a new type compiles nothing, and a million strings take a
+# million times a few nanoseconds. Large arrays and strings are not copied: they go out from where they lie, as pieces of the tail.
+
+const NO_NUMBER = typemax(UInt32)
+
+# Elements of arrays and strings above this many bytes go into the tail. (rust/runtime/src/graph.rs: TAIL_BYTES)
+const GRAPH_TAIL = 4096
+
+# Shorter strings are written again where they are met again: that is less work than to know that they were.
+const SHORT_STRING = 64
+
+@enum PlanKind::UInt8 begin
+    PLAN_STRUCT
+    PLAN_STRING
+    PLAN_SYMBOL
+    PLAN_TYPE         # a type as a value
+    PLAN_SVEC
+    PLAN_BYTES        # an array of plain values
+    PLAN_UNIONS       # an array of unions of plain values
+    PLAN_REFERENCES   # an array of references
+    PLAN_INLINE       # an array of structs that hold references
+    PLAN_BIG          # BigInt
+    PLAN_KNOWN        # only what the archive knows by number: functions' types are not enough, modules, unions…
+    PLAN_NEVER
+end
+
+"""
+    Plan
+
+How objects of one type are written for one archive.
+"""
+struct Plan
+    type::Any
+    kind::PlanKind
+    number::UInt32          # the type's
+    size::Int               # bytes of an object, or of an element
+    rank::Int
+    slots::Vector{Int}      # where references are in an object, or in an element
+    pointers::Vector{Int}   # where pointers are
+    numbered::Bool          # its objects are remembered
+end
+
+"""
+    Plans
+
+What writing and reading for one archive needs to know of types.
+"""
+mutable struct Plans
+    numbers::IdDict{Any,Int}
+    by_address::Dict{UInt,Int32}
+    all::Vector{Plan}
+    last::UInt
+    last_plan::Int
+end
+
+Plans(numbers::IdDict{Any,Int}) = Plans(numbers, Dict{UInt,Int32}(), Plan[], UInt(0), 0)
+
+"""
+    Unsendable(what, type, place)
+
+Why a value does not cross: something in it, of `type`, at `place`, that cannot. `new_type`: the archive does not know that type, but another could.
+"""
+struct Unsendable <: Exception
+    message::String
+    place::String
+    new_type::Any
+end
+
+Base.showerror(io::IO, e::Unsendable) = print(io, e.place, " ", e.message)
+
+# References that are still to be written.
+struct WriteFrame
+    base::UInt    # the object, or the elements
+    next::Int     # how many are done
+    count::Int
+    plan::Int     # 0: `count` words; otherwise objects of this plan, with its slots
+    owner::Int    # the plan of what they belong to, to say where something is
+end
+
+"""
+    GraphWriter
+
+Writes the graph of one value after the other. Used again and again.
+"""
+mutable struct GraphWriter
+    bytes::Vector{UInt8}
+    at::Int
+    pieces::Vector{Tuple{Int,Ptr{UInt8},Int}} # of the tail: where in it, where in memory, how many bytes
+    tail::Int
+    keys::Vector{UInt}       # addresses of objects that were written, hashed
+    numbers::Vector{UInt32}  # and their numbers
+    seen::Int
+    count::UInt32
+    frames::Vector{WriteFrame}
+    depth::Int
+end
+
+const SEEN_AT_FIRST = 64
+
+GraphWriter() = GraphWriter(UInt8[], 0, Tuple{Int,Ptr{UInt8},Int}[], 0, zeros(UInt, SEEN_AT_FIRST), zeros(UInt32, SEEN_AT_FIRST), 0, 0, WriteFrame[], 0)
+
+function reset!(w::GraphWriter, bytes::Vector{UInt8})
+    w.bytes = bytes
+    w.at = 0
+    empty!(w.pieces)
+    w.tail = 0
+    w.count = 0
+    w.depth = 0
+    if w.seen > 0
+        if length(w.keys) > 1 << 16
+            w.keys, w.numbers = zeros(UInt, SEEN_AT_FIRST), zeros(UInt32, SEEN_AT_FIRST)
+        else
+            fill!(w.keys, 0)
+        end
+        w.seen = 0
+    end
+    return w
+end
+
+"""
+    write_graph!(writer, bytes, plans, Ref{Any}(value)) -> Int
+
+Write a payload for `value` into `bytes` (which grows), but for its tail: the writer's pieces, from the next multiple of 64 on. Returns
+how long what was written is. The value must not change meanwhile, nor before the pieces are sent.
+"""
+function write_graph!(w::GraphWriter, bytes::Vector{UInt8}, plans::Plans, value::Base.RefValue{Any})
+    reset!(w, bytes)
+    put!(w, UInt64(0))
+    GC.@preserve value begin
+        write_reference!(w, plans, unsafe_load(Ptr{UInt}(pointer_from_objref(value))))
+        while w.depth > 0
+            write_frame!(w, plans, w.frames[w.depth])
+        end
+    end
+    GC.@preserve bytes unsafe_store!(Ptr{UInt64}(pointer(bytes)), htol(UInt64(w.at)))
+    return w.at
+end
+
+# Goes on with the innermost frame until it is done or another one opens.
+function write_frame!(w::GraphWriter, plans::Plans, frame::WriteFrame)
+    depth = w.depth
+    i = frame.next
+    if frame.plan == 0
+        while i < frame.count
+            i += 1
+            write_reference!(w, plans, unsafe_load(Ptr{UInt}(frame.base), i))
+            w.depth == depth || break
+        end
+    else
+        plan = plans.all[frame.plan]
+        slots = length(plan.slots)
+        while i < frame.count
+            element, slot = divrem(i, slots)
+            i += 1
+            write_reference!(w, plans, unsafe_load(Ptr{UInt}(frame.base + element * plan.size + plan.slots[slot+1])))
+            w.depth == depth || break
+        end
+    end
+    if w.depth == depth && i == frame.count
+        w.depth -= 1
+    else
+        w.frames[depth] = WriteFrame(frame.base, i, frame.count, frame.plan, frame.owner)
+    end
+    return nothing
+end
+
+function open_frame!(w::GraphWriter, base::UInt, count::Int, plan::Int, owner::Int)
+    count == 0 && return nothing
+    w.depth += 1
+    w.depth > length(w.frames) && push!(w.frames, WriteFrame(0, 0, 0, 0, 0))
+    w.frames[w.depth] = WriteFrame(base, 0, count, plan, owner)
+    return nothing
+end
+
+# --- bytes -------------------------------------------------------------------------------------------------------------------
+
+@inline function make_room!(w::GraphWriter, n::Int)
+    w.at + n <= length(w.bytes) || grow!(w, n)
+    return nothing
+end
+
+@noinline function grow!(w::GraphWriter, n::Int)
+    resize!(w.bytes, max(2 * length(w.bytes), w.at + n, 256))
+    return nothing
+end
+
+@inline function put!(w::GraphWriter, x::T) where {T<:Union{UInt8,UInt32,UInt64}}
+    make_room!(w, sizeof(T))
+    bytes = w.bytes
+    GC.@preserve bytes unsafe_store!(Ptr{T}(pointer(bytes) + w.at), htol(x))
+    w.at += sizeof(T)
+    return nothing
+end
+
+function put_memory!(w::GraphWriter, from::UInt, n::Int)
+    make_room!(w, n)
+    bytes = w.bytes
+    GC.@preserve bytes unsafe_copyto!(pointer(bytes) + w.at, Ptr{UInt8}(from), n)
+    w.at += n
+    return nothing
+end
+
+# A piece of the tail; where it begins there is written.
+function put_tail!(w::GraphWriter, from::UInt, n::Int)
+    w.tail = align_up(w.tail, TAIL_ALIGNMENT)
+    put!(w, UInt64(w.tail))
+    return add_to_tail!(w, from, n)
+end
+
+function add_to_tail!(w::GraphWriter, from::UInt, n::Int)
+    push!(w.pieces, (w.tail, Ptr{UInt8}(from), n))
+    w.tail += n
+    return nothing
+end
+
+# Zeros in the slots of the `count` elements that end where the writer is.
+function forget_slots!(w::GraphWriter, plan::Plan, count::Int)
+    bytes = w.bytes
+    GC.@preserve bytes begin
+        first = pointer(bytes) + w.at - count * plan.size
+        for i in 0:count-1, slot in plan.slots
+            unsafe_store!(Ptr{UInt64}(first + i * plan.size + slot), 0)
+        end
+        for i in 0:count-1, slot in plan.pointers
+            unsafe_store!(Ptr{UInt64}(first + i * plan.size + slot), 0)
+        end
+    end
+    return nothing
+end
+
+# --- identity ----------------------------------------------------------------------------------------------------------------
+
+@inline hash_address(address::UInt) = (address >> 4) * 0x9e3779b97f4a7c15
+
+# The number of the object if it was written before; otherwise it gets the next one.
+function number_of!(w::GraphWriter, address::UInt)
+    2 * (w.seen + 1) > length(w.keys) && rehash!(w)
+    mask = length(w.keys) - 1
+    place = Int(hash_address(address) >> 32) & mask
+    @inbounds while true
+        key = w.keys[place+1]
+        key == address && return w.numbers[place+1]
+        key == 0 && break
+        place = (place + 1) & mask
+    end
+    @inbounds w.keys[place+1] = address
+    @inbounds w.numbers[place+1] = w.count
+    w.seen += 1
+    w.count += 1
+    return NO_NUMBER
+end
+
+@noinline function rehash!(w::GraphWriter)
+    keys, numbers = w.keys, w.numbers
+    w.keys, w.numbers = zeros(UInt, 4 * length(keys)), zeros(UInt32, 4 * length(keys))
+    mask = length(w.keys) - 1
+    @inbounds for i in eachindex(keys)
+        keys[i] == 0 && continue
+        place = Int(hash_address(keys[i]) >> 32) & mask
+        while w.keys[place+1] != 0
+            place = (place + 1) & mask
+        end
+        w.keys[place+1] = keys[i]
+        w.numbers[place+1] = numbers[i]
+    end
+    return nothing
+end
+
+# Writes a back reference if the object was written before.
+@inline function is_back_reference!(w::GraphWriter, address::UInt)
+    number = number_of!(w, address)
+    number == NO_NUMBER && return false
+    put!(w, 0x02)
+    put!(w, number)
+    return true
+end
+
+# --- values ------------------------------------------------------------------------------------------------------------------
+
+@inline type_address(address::UInt) = unsafe_load(Ptr{UInt}(address - 8)) & ~UInt(15)
+address_of(@nospecialize(object)) = UInt(object_memory(object))
+
+const STRING_TYPE = Ref(UInt(0))
+const ADDRESS_OF_NOTHING = Ref(UInt(0))
+const ADDRESS_OF_TRUE = Ref(UInt(0))
+const ADDRESS_OF_FALSE = Ref(UInt(0))
+
+function init_graphs()
+    STRING_TYPE[] = address_of(String)
+    ADDRESS_OF_NOTHING[] = address_of(nothing)
+    ADDRESS_OF_TRUE[] = address_of(true)
+    ADDRESS_OF_FALSE[] = address_of(false)
+    return nothing
+end
+
+function write_reference!(w::GraphWriter, plans::Plans, address::UInt)
+    address == 0 && return put!(w, 0x00)
+    type = type_address(address)
+    type == STRING_TYPE[] && return write_string!(w, address)
+    if type == plans.last
+        number = plans.last_plan
+    else
+        number = plan_number!(w, plans, type)
+        plans.last = type
+        plans.last_plan = number
+    end
+    plan = @inbounds plans.all[number]
+    kind = plan.kind
+    kind == PLAN_STRUCT && return write_struct!(w, plans, plan, number, address)
+    return write_other!(w, plans, plan, number, address)
+end
+
+function write_string!(w::GraphWriter, address::UInt)
+    bytes = unsafe_load(Ptr{Int}(address))
+    if bytes < SHORT_STRING
+        w.count += 1
+    elseif is_back_reference!(w, address)
+        return nothing
+    end
+    if bytes > GRAPH_TAIL
+        put!(w, 0x0d)
+        put!(w, UInt64(bytes))
+        return put_tail!(w, address + 8, bytes)
+    end
+    make_room!(w, 9 + bytes)
+    put!(w, 0x05)
+    put!(w, UInt64(bytes))
+    return put_memory!(w, address + 8, bytes)
+end
+
+function write_struct!(w::GraphWriter, plans::Plans, plan::Plan, number::Int, address::UInt)
+    if plan.size <= 1
+        address == ADDRESS_OF_NOTHING[] && return put_builtin!(w, 0x00)
+        address == ADDRESS_OF_TRUE[] && return put_builtin!(w, 0x01)
+        address == ADDRESS_OF_FALSE[] && return put_builtin!(w, 0x02)
+    end
+    plan.number == NO_NUMBER && unknown_type(w, plans, plan, address)
+    if plan.numbered
+        is_back_reference!(w, address) && return nothing
+    else
+        w.count += 1
+    end
+    isempty(plan.pointers) || check_pointers(w, plans, plan, address)
+    put!(w, 0x03)
+    put!(w, plan.number)
+    put!(w, UInt32(plan.size))
+    put_memory!(w, address, plan.size)
+    slots = length(plan.slots)
+    slots + length(plan.pointers) == 0 || forget_slots!(w, plan, 1)
+    put!(w, UInt32(slots))
+    return open_frame!(w, address, slots, number, number)
+end
+
+put_builtin!(w::GraphWriter, which::UInt8) = (put!(w, 0x07); put!(w, which))
+
+@noinline function write_other!(w::GraphWriter, plans::Plans, plan::Plan, number::Int, address::UInt)
+    kind = plan.kind
+    if kind == PLAN_SYMBOL
+        is_back_reference!(w, address) && return nothing
+        bytes = symbol_bytes(address)
+        put!(w, 0x06)
+        put!(w, UInt32(bytes))
+        return put_memory!(w, address + SYMBOL_NAME, bytes)
+    end
+    (kind == PLAN_TYPE || kind == PLAN_KNOWN) && return write_known!(w, plans, address)
+    kind == PLAN_NEVER && refuse(w, plans, "is a `$(plan.type)`, which lives in this process only")
+    if kind == PLAN_SVEC
+        is_back_reference!(w, address) && return nothing
+        length = unsafe_load(Ptr{Int}(address))
+        put!(w, 0x0b)
+        put!(w, UInt32(length))
+        return open_frame!(w, address + 8, length, 0, number)
+    end
+    plan.number == NO_NUMBER && unknown_type(w, plans, plan, address)
+    is_back_reference!(w, address) && return nothing
+    return write_array!(w, plan, number, address)
+end
+
+# data 0, length 8, dimensions from 24 on.
+function write_array!(w::GraphWriter, plan::Plan, number::Int, address::UInt)
+    data, length = unsafe_load(Ptr{UInt}(address)), unsafe_load(Ptr{Int}(address + 8))
+    put!(w, 0x04)
+    put!(w, plan.number)
+    put!(w, UInt32(plan.rank))
+    if plan.rank == 1
+        put!(w, UInt64(length))
+    else
+        for i in 1:plan.rank
+            put!(w, unsafe_load(Ptr{UInt64}(address + 24), i))
+        end
+    end
+    if plan.kind == PLAN_REFERENCES
+        put!(w, 0x01)
+        return open_frame!(w, data, length, 0, number)
+    end
+    bytes = length * plan.size
+    if plan.kind == PLAN_INLINE
+        put!(w, 0x04)
+        put!(w, UInt64(bytes))
+        put_memory!(w, data, bytes)
+        forget_slots!(w, plan, length)
+        return open_frame!(w, data, length * Base.length(plan.slots), number, number)
+    end
+    selectors = plan.kind == PLAN_UNIONS ? length : 0
+    from = selectors == 0 ? UInt(0) : selectors_address(address)
+    if bytes > GRAPH_TAIL
+        put!(w, 0x03)
+        put_tail!(w, data, bytes)
+        return selectors == 0 ? nothing : add_to_tail!(w, from, selectors)
+    end
+    put!(w, 0x00)
+    put!(w, UInt64(bytes + selectors))
+    put_memory!(w, data, bytes)
+    return selectors == 0 ? nothing : put_memory!(w, from, selectors)
+end
+
+# A type as a value, or something else that only its number tells.
+function write_known!(w::GraphWriter, plans::Plans, address::UInt)
+    object = unsafe_pointer_to_objref(Ptr{Cvoid}(address))
+    if object isa DataType
+        number = type_number(plans.numbers, object)
+        number == NO_NUMBER && throw(Unsendable("is the type `$object`, which the shipped code does not know", place_of(w, plans), object))
+        put!(w, 0x08)
+        return put!(w, number)
+    end
+    position = get(plans.numbers, object, 0)
+    if position == 0
+        object isa Type && throw(Unsendable("is the type `$object`, which the shipped code does not know", place_of(w, plans), object))
+        refuse(w, plans, "is a `$(typeof(object))`, which lives in this process only")
+    end
+    put!(w, 0x01)
+    return put!(w, UInt32(position - 1))
+end
+
+# --- plans -------------------------------------------------------------------------------------------------------------------
+
+function type_number(numbers::IdDict{Any,Int}, @nospecialize(T))
+    builtin = get(BUILTIN_NUMBERS, T, 0)
+    builtin == 0 || return UInt32(builtin)
+    position = get(numbers, T, 0)
+    return position == 0 ? NO_NUMBER : UInt32(position - 1 + FIRST_ARCHIVE_TYPE)
+end
+
+@noinline function plan_number!(w::GraphWriter, plans::Plans, type::UInt)
+    found = get(plans.by_address, type, Int32(0))
+    found == 0 || return Int(found)
+    T = unsafe_pointer_to_objref(Ptr{Cvoid}(type))
+    push!(plans.all, plan_of(plans, T))
+    plans.by_address[type] = length(plans.all)
+    return length(plans.all)
+end
+
+no_slots() = Int[]
+
+function plan_of(plans::Plans, @nospecialize(T))
+    simple(kind) = Plan(T, kind, NO_NUMBER, 0, 0, no_slots(), no_slots(), true)
+    T === String && return simple(PLAN_STRING)
+    T === Symbol && return simple(PLAN_SYMBOL)
+    T === DataType && return simple(PLAN_TYPE)
+    T === Core.SimpleVector && return simple(PLAN_SVEC)
+    T <: Union{Type,Core.TypeofBottom,Module,TypeVar} && return simple(PLAN_KNOWN)
+    is_of_process(T) && return simple(PLAN_NEVER)
+    number = type_number(plans.numbers, T)
+    if T <: Array
+        E = eltype(T)
+        if !Base.allocatedinline(E)
+            return Plan(T, PLAN_REFERENCES, number, 8, ndims(T), no_slots(), no_slots(), true)
+        end
+        E isa Union && return Plan(T, PLAN_UNIONS, number, Int(Base.bitsunionsize(E)), ndims(T), no_slots(), no_slots(), true)
+        slots, pointers = Int[s.first for s in reference_slots(E)], pointer_places(E)
+        isempty(pointers) || return simple(PLAN_NEVER)
+        return Plan(T, isempty(slots) ? PLAN_BYTES : PLAN_INLINE, number, Int(Base.elsize(T)), ndims(T), slots, pointers, true)
+    end
+    slots = Int[s.first for s in reference_slots(T)]
+    # A struct that nobody described cannot be filled: the fields of built-in types are described by archives, too.
+    isempty(slots) || haskey(plans.numbers, T) || (number = NO_NUMBER)
+    return Plan(T, PLAN_STRUCT, number, Int(T.size), 0, slots, pointer_places(T), T.mutable || !isempty(slots))
+end
+
+# Where pointers are in an object.
+function pointer_places(@nospecialize(T), base::Int = 0, places = Int[])
+    T <: Ptr && return push!(places, base)
+    for i in 1:fieldcount(T)
+        F = fieldtype(T, i)
+        F isa DataType && Base.allocatedinline(F) && pointer_places(F, base + Int(fieldoffset(T, i)), places)
+    end
+    return places
+end
+
+# --- refusals ----------------------------------------------------------------------------------------------------------------
+
+refuse(w::GraphWriter, plans::Plans, message) = throw(Unsendable(message, place_of(w, plans), nothing))
+
+unknown_type(w::GraphWriter, plans::Plans, plan::Plan, address::UInt) =
+    throw(Unsendable("is a `$(plan.type)`, a type that the shipped code does not know", place_of(w, plans), plan.type))
+
+# A null pointer means the same everywhere.
+function check_pointers(w::GraphWriter, plans::Plans, plan::Plan, address::UInt)
+    plan.type === Regex && return nothing # compiled again where it is used
+    all(place -> unsafe_load(Ptr{UInt}(address + place)) == 0, plan.pointers) ||
+        refuse(w, plans, "is a `$(plan.type)`, which holds a pointer")
+    return nothing
+end
+
+# "argument 1, field `x` of `P`, element 3"
+function place_of(w::GraphWriter, plans::Plans)
+    words = String[]
+    for depth in 1:w.depth
+        frame = w.frames[depth]
+        owner = plans.all[frame.owner]
+        # The frame was not written back yet if it is the innermost.
+        push!(words, frame_words(owner, frame.next))
+    end
+    return join(words, ", ")
+end
+
+function frame_words(owner::Plan, next::Int)
+    T = owner.type
+    T <: Array && return "an element of a `$T`"
+    T === Core.SimpleVector && return "an element of a simple vector"
+    slots = reference_slots(T)
+    return "a field of `$T`"
+end
