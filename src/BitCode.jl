@@ -16,6 +16,7 @@ A function is captured as LLVM bitcode from Julia's own compiler, with everythin
 
   - nodes: [`launch`](@ref), [`connect`](@ref), [`nodes`](@ref), [`Node`](@ref), `isopen`, `close`
   - calls: [`@remote`](@ref), [`remotecall_fetch`](@ref), [`remotecall`](@ref), [`remotecall_wait`](@ref), [`remote_do`](@ref)
+  - printing in shipped functions: [`BitCode.print`](@ref), [`BitCode.println`](@ref), [`BitCode.@show`](@ref)
   - without calling: [`BitCode.explain`](@ref), [`BitCode.code_llvm`](@ref), [`BitCode.archive_info`](@ref)
 
 Names and argument order are Distributed's, and its functions are extended, not replaced: both can be loaded. The two types that both
@@ -26,6 +27,9 @@ module BitCode
 export launch, connect, nodes, Node
 export @remote, remotecall, remotecall_fetch, remotecall_wait, remote_do
 export RemoteException, CaptureError
+
+# `print`, `println` and `@show` are ours from here on.
+include("../julia/node/printing.jl")
 
 # abi: libbitcode, the LLVM inside Julia, Julia's code generator, objects as memory.
 include("../julia/abi/libbitcode.jl")
@@ -48,6 +52,7 @@ include("../julia/marshal/graph.jl")
 include("../julia/marshal/graph_write.jl")
 
 # node: what users call.
+include("../julia/node/output.jl")
 include("../julia/node/client.jl")
 include("../julia/node/node.jl")
 include("../julia/node/launch.jl")

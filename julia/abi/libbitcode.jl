@@ -61,6 +61,16 @@ struct Timings
     need_code::UInt32
 end
 
+# bc_output
+struct Output
+    session::UInt64
+    call::UInt64
+    stream::UInt32
+    open::UInt32
+    address_length::UInt32
+    text_length::UInt32
+end
+
 const ABI_VERSION = 1
 
 const VALUE = Cint(0)
@@ -96,6 +106,8 @@ const NO_RESULT = UInt32(2)
 @bc bc_call_wait(call::Handle, timeout_ns::UInt64)::Cint
 @bc bc_call_timings(call::Handle, out::Ref{Timings})::Cint
 @bc bc_call_free(call::Handle)::Cint
+@bc bc_output_notify(client::Handle, callback::Ptr{Cvoid}, argument::Ptr{Cvoid})::Cint
+@bc bc_output_take(client::Handle, out::Ref{Output}, buffer::Ptr{UInt8}, capacity::Csize_t)::Cint
 
 end # module API
 
@@ -261,6 +273,18 @@ end
 # `libuv` wakes the task that waits for `async`; that is all it does, so any thread may call it.
 wake_by(async::Base.AsyncCondition, call::API.Handle) =
     API.bc_call_notify(call, cglobal(:uv_async_send), Base.unsafe_convert(Ptr{Cvoid}, async))
+
+# The same for output of shipped code. Never ended: `async` lives as long as the client.
+notify_output(client::API.Handle, async::Base.AsyncCondition) =
+    API.bc_output_notify(client, cglobal(:uv_async_send), Base.unsafe_convert(Ptr{Cvoid}, async))
+
+# The next piece of output, which is then in `buffer`, or `nothing`.
+function take_output(client::API.Handle, buffer::Vector{UInt8})
+    piece = Ref{API.Output}()
+    status = GC.@preserve buffer API.bc_output_take(client, piece, pointer(buffer), length(buffer))
+    status < 0 && throw(BitCodeError(code_name(status), "output of a node could not be taken"))
+    return status == 1 ? piece[] : nothing
+end
 
 # Counts up whenever a method is defined: what was captured before may be stale then.
 @inline world_counter() = ccall(:jl_get_world_counter, UInt, ())

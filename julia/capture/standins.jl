@@ -137,7 +137,6 @@ function stand_in!(narrowing::Narrowing, body::Body)
         call = call_of(body.source.code[i])
         f, operands = stand_in_of(body, call)
         f === nothing && continue
-        operands = foreign_operands(call)
         types = Tuple{typeof(f),(operand_type(body, operand) for operand in operands)...}
         target = only_method(narrowing, types)
         target === nothing && continue
@@ -155,6 +154,7 @@ function stand_in_of(body::Body, @nospecialize(call))
         known = constant(body, callee)
         known === nothing && return (nothing, ())
         f = something(known)
+        haskey(PRINTERS, f) && return output_stand_in(body, f, operands)
         f === Core.arrayref && return (element_stand_in(body, operands), ())
         return (get(FUNCTION_STAND_INS, f, nothing), operands)
     end

@@ -103,6 +103,7 @@ end
 end
 
 function take_outcome(node::Node, shipped, flight::Flight, R::Hidden)
+    show_output(node.client.outlet)
     state = API.bc_call_state(flight.call)
     state == API.VALUE || throw_outcome(node, shipped, flight.call, state)
     place, length = call_bytes(flight.call)

@@ -9,6 +9,7 @@ mutable struct Client
     handle::API.Handle
     setting::String
     index::Int # the place of its code handles in a call site
+    outlet::Outlet
 end
 
 const CLIENTS = Client[]
@@ -20,7 +21,8 @@ function client_for(setting::AbstractString)
         for client in CLIENTS
             client.setting == setting && return client
         end
-        client = Client(new_client(String(setting)), String(setting), length(CLIENTS) + 1)
+        handle = new_client(String(setting))
+        client = Client(handle, String(setting), length(CLIENTS) + 1, Outlet(handle))
         push!(CLIENTS, client)
         return client
     end
