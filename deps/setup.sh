@@ -2,9 +2,10 @@
 # Everything a machine needs to build and run BitCode.jl, and nothing twice.
 #
 #     bash deps/setup.sh          or: make setup
+#     bash deps/setup.sh aarch64  what deps/aarch64.sh needs besides
 #
-# On Debian 12, down to a bare debootstrap tree, it installs what is missing: build tools, UCX, LLVM 19, libclang
-# and, when there is no recent enough cargo, Debian's own Rust (rustc-web); then, when there is no usable julia on the
+# On Debian 12, down to a bare debootstrap tree, it installs what is missing: build tools, UCX, LLVM 19, libclang,
+# the C libraries that Julia code calls on a node and, when there is no recent enough cargo, Debian's own Rust (rustc-web); then, when there is no usable julia on the
 # PATH, it fills .julia-prefix/ (deps/julia.sh). On any other system it names what is missing and stops.
 # It asks nothing, and where nothing is missing it only looks (about a second).
 #
@@ -50,9 +51,19 @@ have_libclang() {
         compgen -G '/usr/lib/*/libclang-*.so*' || true)
     [ -n "${LIBCLANG_PATH:-}" ] || { [ -n "$headers" ] && [ -n "$library" ]; }
 }
+# As the node will look for them (rust/jit/src/libraries/known.rs).
+have_c_libraries() {
+    local known wanted
+    known=$(PATH=$PATH:/sbin:/usr/sbin ldconfig -p 2>/dev/null)
+    for wanted in 'libopenblas64_\?\.so\.0' 'libgmp\.so\.10' 'libmpfr\.so\.6' 'libpcre2-8\.so\.0' 'libdSFMT' 'libutf8proc\.so\.[23]'; do
+        grep -q "^[[:space:]]*$wanted" <<<"$known" || return 1
+    done
+}
 have_cargo() { find_cargo >/dev/null; }
 have_rustfmt() { beside_cargo rustfmt cargo-fmt; }
 have_clippy() { beside_cargo clippy-driver cargo-clippy; }
+have_cross_compiler() { command -v aarch64-linux-gnu-gcc >/dev/null; }
+have_emulator() { command -v qemu-aarch64-static >/dev/null; }
 beside_cargo() {
     local cargo tool
     cargo=$(find_cargo) || return 1
@@ -72,10 +83,17 @@ needs=(
     'have_llvm|LLVM 19, with headers|llvm-19-dev'
     'have_llvm_libraries|libstdc++ and libffi to link with|libstdc++-12-dev libffi-dev'
     'have_libclang|libclang, for bindgen|libclang1-19 libclang-common-19-dev'
+    'have_c_libraries|the C libraries that Julia code calls on a node (OpenBLAS, GMP, MPFR, PCRE2, dSFMT, utf8proc)|libopenblas64-0-pthread libgmp10 libmpfr6 libpcre2-8-0 libdsfmt-19937-1 libutf8proc2'
     "have_cargo|cargo and rustc $(bitcode_rust_wanted) or newer|cargo-web rustc-web"
     'have_rustfmt|rustfmt|rustfmt-web'
     'have_clippy|clippy|rust-web-clippy'
 )
+if [ "${1:-}" = aarch64 ]; then
+    needs+=(
+        'have_cross_compiler|a C compiler and a linker for aarch64|gcc-aarch64-linux-gnu'
+        'have_emulator|qemu for programs of aarch64|qemu-user-static'
+    )
+fi
 
 # Fills missing_names and missing_packages.
 look() {

@@ -29,8 +29,8 @@ constant_offence(refused::Undescribable) = Offence(:constant,
     "make it on the node, inside the shipped function, or pass what is needed of it as an argument")
 
 library_offence(symbol::String, library::String) = Offence(:library,
-    "`$symbol` is called, a C function of $library, which nodes do not have",
-    "use a Julia implementation, or allow the library on the node")
+    "`$symbol` is called, a C function of $library, a library that nodes do not open by themselves",
+    "use a Julia implementation, or start the nodes with --allow-library $library and call BitCode.allow_library(\"$library\") here")
 
 const ASSEMBLY_OFFENCE = Offence(:assembly, "inline assembly", "nodes may have another processor: write it in Julia")
 const THREAD_STATE_OFFENCE = Offence(:task, "the current task or thread is asked for", "tasks, locks and task-local storage are this process's own: start the task here and make the remote call in it")

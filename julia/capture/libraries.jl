@@ -42,7 +42,7 @@ implied_library(symbol::AbstractString) = startswith(symbol, "utf8proc_") ? "lib
 "The generator that shipped code uses when it names none: one for each call, seeded by the operating system."
 function default_generator()
     slot = ccall("extern bc_call_slot", llvmcall, Ptr{Any}, (Int32,), 0)
-    if Ptr{Ptr{Cvoid}}(slot) |> unsafe_load == C_NULL
+    if unsafe_load(Ptr{Ptr{Cvoid}}(slot)) == C_NULL
         generator = Random.MersenneTwister(random_seed())
         unsafe_store!(slot, generator)
         return generator
@@ -53,28 +53,8 @@ default_generator(thread::Int) = default_generator()
 
 function random_seed()
     seed = Vector{UInt32}(undef, 4)
-    random_bytes!(seed)
+    GC.@preserve seed ccall("extern bc_random_bytes", llvmcall, Cvoid, (Ptr{UInt32}, UInt), pointer(seed), sizeof(seed))
     return seed
-end
-
-function random_bytes!(array::Array)
-    GC.@preserve array ccall("extern bc_random_bytes", llvmcall, Cvoid, (Ptr{UInt8}, UInt), pointer(array), sizeof(array))
-    return array
-end
-
-"`rand` and `rand!` of a `RandomDevice`, whose file belongs to this process."
-function device_random(::Random.RandomDevice, ::Random.SamplerType{T}) where {T<:Union{Bool,Base.BitInteger}}
-    place = Ref{T === Bool ? UInt8 : T}()
-    GC.@preserve place ccall("extern bc_random_bytes", llvmcall, Cvoid, (Ptr{UInt8}, UInt),
-        Ptr{UInt8}(Base.unsafe_convert(Ptr{typeof(place[])}, place)), sizeof(T))
-    return place[] % T
-end
-device_random!(::Random.RandomDevice, array::Array{T}, ::Random.SamplerType{T}) where {T<:Base.BitInteger} = random_bytes!(array)
-function device_random!(::Random.RandomDevice, array::Array{Bool}, ::Random.SamplerType{Bool})
-    random_bytes!(array)
-    bytes = unsafe_wrap(Array, Ptr{UInt8}(pointer(array)), length(array))
-    GC.@preserve array bytes .&= 0x01
-    return array
 end
 
 # Products of matrices without BLAS go through tiles, which are buffers for each thread.
@@ -120,8 +100,6 @@ match_context() = C_NULL
 
 FUNCTION_STAND_INS[Random.default_rng] = default_generator
 FUNCTION_STAND_INS[Random.make_seed] = random_seed
-FUNCTION_STAND_INS[Random.rand] = device_random
-FUNCTION_STAND_INS[Random.rand!] = device_random!
 FUNCTION_STAND_INS[Base.compile] = compile_regex
 FUNCTION_STAND_INS[Base.PCRE.get_local_match_context] = match_context
 
