@@ -17,10 +17,14 @@ function Base.write(stream::NodeStream, byte::UInt8)
     place = Ref(byte)
     return GC.@preserve place unsafe_write(stream, Base.unsafe_convert(Ptr{UInt8}, place), UInt(1))
 end
-Base.flush(::NodeStream) = nothing
 Base.isopen(::NodeStream) = true
-Base.isreadable(::NodeStream) = false
 Base.iswritable(::NodeStream) = true
+Base.isreadable(::NodeStream) = false
+Base.flush(::NodeStream) = nothing
+Base.displaysize(::NodeStream) = (24, 80)
+
+# The global variables that hold the streams, and the values that take their place in shipped code.
+const NODE_OUTPUT, NODE_ERRORS = NodeStream(1), NodeStream(2)
 
 # One by one, so that each argument has its own type.
 node_print(stream::NodeStream) = nothing
@@ -54,9 +58,11 @@ function output_stand_in(body::Body, @nospecialize(f), operands)
     return (stand_in, Any[NodeStream(1), operands...])
 end
 
-# 1 if the operand is the variable `stdout`, 2 if it is `stderr`, else 0.
+# 1 if the operand is the variable `stdout`, or what stands for it, 2 if it is `stderr`, else 0.
 function standard_stream(body::Body, @nospecialize(operand))
     operand isa Core.SSAValue && (operand = body.source.code[operand.id])
+    operand isa QuoteNode && (operand = operand.value)
+    operand isa NodeStream && return operand.number
     operand isa GlobalRef || return 0
     operand.name in (:stdout, :stderr) && isdefined(operand.mod, operand.name) || return 0
     Base.binding_module(operand.mod, operand.name) === Base || return 0
