@@ -50,6 +50,7 @@ include("../julia/marshal/pack.jl")
 include("../julia/marshal/entry.jl")
 include("../julia/marshal/graph.jl")
 include("../julia/marshal/graph_write.jl")
+include("../julia/marshal/graph_read.jl")
 
 # node: what users call.
 include("../julia/node/output.jl")

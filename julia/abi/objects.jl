@@ -3,37 +3,25 @@
 # All of it rests on the layout that Julia itself reports (sizes, field offsets), and on a collector that is off meanwhile.
 
 """
-    new_object(T, bytes) -> object
+    new_object(T, place, bytes) -> object
 
-A new `T` whose memory is `bytes`; its reference slots are null there.
+A new `T` whose memory is that of `bytes` bytes at `place`.
 """
-function new_object(@nospecialize(T), bytes::AbstractVector{UInt8})
+function new_object(@nospecialize(T), place::Ptr{UInt8}, bytes::Int)
     isdefined(T, :instance) && return T.instance
     object = ccall(:jl_new_struct_uninit, Any, (Any,), T)
-    GC.@preserve object bytes unsafe_copyto!(object_memory(object), pointer(bytes), length(bytes))
+    GC.@preserve object unsafe_copyto!(object_memory(object), place, bytes)
     return object
 end
 
+# An array of these dimensions, whose elements are undefined.
+new_array(@nospecialize(T), dims::Vector{Int}) =
+    length(dims) == 1 ? ccall(:jl_alloc_array_1d, Any, (Any, Csize_t), T, dims[1]) : ccall(:jl_new_array, Any, (Any, Any), T, Tuple(dims))
+
+# Where its elements are.
+array_data(@nospecialize(array)) = unsafe_load(Ptr{UInt}(object_memory(array)))
+
 object_memory(@nospecialize(object)) = Ptr{UInt8}(ccall(:jl_value_ptr, Ptr{Cvoid}, (Any,), object))
-
-# Store a reference at `offset`. No write barrier: the collector is off, and `object` is younger than all it knows.
-function set_slot(@nospecialize(object), offset::Int, @nospecialize(value))
-    GC.@preserve object value unsafe_store!(Ptr{Ptr{UInt8}}(object_memory(object) + offset), object_memory(value))
-    return nothing
-end
-
-"""
-    fill_array(array, bytes, data, selectors)
-
-The first `data` of `bytes` are the elements of `array`, the `selectors` after them say which member of a Union each is.
-"""
-function fill_array(array::Array, bytes::AbstractVector{UInt8}, data::Int, selectors::Int)
-    GC.@preserve array bytes begin
-        unsafe_copyto!(Ptr{UInt8}(pointer(array)), pointer(bytes), data)
-        selectors == 0 || unsafe_copyto!(ccall(:jl_array_typetagdata, Ptr{UInt8}, (Any,), array), pointer(bytes) + data, selectors)
-    end
-    return array
-end
 
 # Where the name of a symbol begins, and its length.
 const SYMBOL_NAME = 24

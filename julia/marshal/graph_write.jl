@@ -273,7 +273,7 @@ end
 @inline function is_back_reference!(w::GraphWriter, address::UInt)
     number = number_of!(w, address)
     number == NO_NUMBER && return false
-    put!(w, 0x02)
+    put!(w, Tag.BACKREF)
     put!(w, number)
     return true
 end
@@ -297,7 +297,7 @@ function init_graphs()
 end
 
 function write_reference!(w::GraphWriter, plans::Plans, address::UInt)
-    address == 0 && return put!(w, 0x00)
+    address == 0 && return put!(w, Tag.UNDEF)
     type = type_address(address)
     type == STRING_TYPE[] && return write_string!(w, address)
     if type == plans.last
@@ -321,12 +321,12 @@ function write_string!(w::GraphWriter, address::UInt)
         return nothing
     end
     if bytes > GRAPH_TAIL
-        put!(w, 0x0d)
+        put!(w, Tag.LONG_STRING)
         put!(w, UInt64(bytes))
         return put_tail!(w, address + 8, bytes)
     end
     make_room!(w, 9 + bytes)
-    put!(w, 0x05)
+    put!(w, Tag.STRING)
     put!(w, UInt64(bytes))
     return put_memory!(w, address + 8, bytes)
 end
@@ -344,7 +344,7 @@ function write_struct!(w::GraphWriter, plans::Plans, plan::Plan, number::Int, ad
         w.count += 1
     end
     isempty(plan.pointers) || check_pointers(w, plans, plan, address)
-    put!(w, 0x03)
+    put!(w, Tag.STRUCT)
     put!(w, plan.number)
     put!(w, UInt32(plan.size))
     put_memory!(w, address, plan.size)
@@ -354,14 +354,14 @@ function write_struct!(w::GraphWriter, plans::Plans, plan::Plan, number::Int, ad
     return open_frame!(w, address, slots, number, number)
 end
 
-put_builtin!(w::GraphWriter, which::UInt8) = (put!(w, 0x07); put!(w, which))
+put_builtin!(w::GraphWriter, which::UInt8) = (put!(w, Tag.BUILTIN); put!(w, which))
 
 @noinline function write_other!(w::GraphWriter, plans::Plans, plan::Plan, number::Int, address::UInt)
     kind = plan.kind
     if kind == PLAN_SYMBOL
         is_back_reference!(w, address) && return nothing
         bytes = symbol_bytes(address)
-        put!(w, 0x06)
+        put!(w, Tag.SYMBOL)
         put!(w, UInt32(bytes))
         return put_memory!(w, address + SYMBOL_NAME, bytes)
     end
@@ -370,7 +370,7 @@ put_builtin!(w::GraphWriter, which::UInt8) = (put!(w, 0x07); put!(w, which))
     if kind == PLAN_SVEC
         is_back_reference!(w, address) && return nothing
         length = unsafe_load(Ptr{Int}(address))
-        put!(w, 0x0b)
+        put!(w, Tag.SVEC)
         put!(w, UInt32(length))
         return open_frame!(w, address + 8, length, 0, number)
     end
@@ -382,7 +382,7 @@ end
 # data 0, length 8, dimensions from 24 on.
 function write_array!(w::GraphWriter, plan::Plan, number::Int, address::UInt)
     data, length = unsafe_load(Ptr{UInt}(address)), unsafe_load(Ptr{Int}(address + 8))
-    put!(w, 0x04)
+    put!(w, Tag.ARRAY)
     put!(w, plan.number)
     put!(w, UInt32(plan.rank))
     if plan.rank == 1
@@ -393,12 +393,12 @@ function write_array!(w::GraphWriter, plan::Plan, number::Int, address::UInt)
         end
     end
     if plan.kind == PLAN_REFERENCES
-        put!(w, 0x01)
+        put!(w, Form.REFERENCES)
         return open_frame!(w, data, length, 0, number)
     end
     bytes = length * plan.size
     if plan.kind == PLAN_INLINE
-        put!(w, 0x04)
+        put!(w, Form.INLINE)
         put!(w, UInt64(bytes))
         put_memory!(w, data, bytes)
         forget_slots!(w, plan, length)
@@ -407,11 +407,11 @@ function write_array!(w::GraphWriter, plan::Plan, number::Int, address::UInt)
     selectors = plan.kind == PLAN_UNIONS ? length : 0
     from = selectors == 0 ? UInt(0) : selectors_address(address)
     if bytes > GRAPH_TAIL
-        put!(w, 0x03)
+        put!(w, Form.TAIL)
         put_tail!(w, data, bytes)
         return selectors == 0 ? nothing : add_to_tail!(w, from, selectors)
     end
-    put!(w, 0x00)
+    put!(w, Form.BYTES)
     put!(w, UInt64(bytes + selectors))
     put_memory!(w, data, bytes)
     return selectors == 0 ? nothing : put_memory!(w, from, selectors)
@@ -423,7 +423,7 @@ function write_known!(w::GraphWriter, plans::Plans, address::UInt)
     if object isa DataType
         number = type_number(plans.numbers, object)
         number == NO_NUMBER && throw(Unsendable("is the type `$object`, which the shipped code does not know", place_of(w, plans), object))
-        put!(w, 0x08)
+        put!(w, Tag.TYPE)
         return put!(w, number)
     end
     position = get(plans.numbers, object, 0)
@@ -431,7 +431,7 @@ function write_known!(w::GraphWriter, plans::Plans, address::UInt)
         object isa Type && throw(Unsendable("is the type `$object`, which the shipped code does not know", place_of(w, plans), object))
         refuse(w, plans, "is a `$(typeof(object))`, which lives in this process only")
     end
-    put!(w, 0x01)
+    put!(w, Tag.OBJECT)
     return put!(w, UInt32(position - 1))
 end
 

@@ -157,9 +157,11 @@ end
 plans_of(shipped) = shipped.plans === nothing ? (shipped.plans = Plans(shipped.numbers)) : shipped.plans::Plans
 
 @noinline function read_graph_result(place::Ptr{UInt8}, length::Int, shipped)
-    length >= 8 || malformed()
-    bytes = copy(unsafe_wrap(Array, place, length))
-    return decode_result(bytes, shipped.objects, shipped.deferrable)
+    try
+        return decode_result(place, length, shipped.objects, shipped.deferrable)
+    catch e
+        e isa MalformedGraph ? malformed() : rethrow()
+    end
 end
 
 """
