@@ -11,7 +11,7 @@ mod layout;
 use crate::error::JitError;
 use crate::llvm::{Context, Machine, Module, functions, globals, instructions, name_of, uses};
 use bitcode_runtime::thread::{
-    BUMP_MAX, CURSOR_OFFSET, EXCEPTIONS_OFFSET, HANDLER_OFFSET, HANDLER_PREV, LIMIT_OFFSET,
+    BUMP_MAX, EXCEPTIONS_OFFSET, HANDLER_OFFSET, HANDLER_PREV, RUNS_OFFSET,
 };
 use builder::Builder;
 use inkwell::llvm_sys::LLVMLinkage;
@@ -155,8 +155,7 @@ pub(crate) fn finish(
 fn bodies() -> String {
     let numbers = [
         ("@BUMP_MAX@", BUMP_MAX),
-        ("@CURSOR@", CURSOR_OFFSET),
-        ("@LIMIT@", LIMIT_OFFSET),
+        ("@RUNS@", RUNS_OFFSET),
         ("@HANDLER@", HANDLER_OFFSET),
         ("@HANDLER_PREV@", HANDLER_PREV),
         ("@EXCEPTIONS@", EXCEPTIONS_OFFSET),

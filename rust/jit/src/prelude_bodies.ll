@@ -9,22 +9,22 @@ define ptr @bc.thread() #3 {
   ret ptr %state
 }
 
-; Takes the object from the thread's chunk, if it is small and there is room; the tag is the word before it.
+; Takes the object from the thread's run of free slots of its size, if it is small and there is one; the tag is the word
+; before it. Runs are in the order of their sizes, an address and an end (16 bytes) for each multiple of 16.
 define ptr @bc.alloc(ptr %state, i64 %size, ptr %type) #3 {
   %small = icmp ule i64 %size, @BUMP_MAX@
   br i1 %small, label %try, label %slowly
 try:
-  %cursor.at = getelementptr i8, ptr %state, i64 @CURSOR@
-  %limit.at = getelementptr i8, ptr %state, i64 @LIMIT@
-  %cursor = load ptr, ptr %cursor.at, align 8
-  %limit = load ptr, ptr %limit.at, align 8
   %with.tag = add nuw i64 %size, 23
   %total = and i64 %with.tag, -16
-  %from = ptrtoint ptr %cursor to i64
-  %to = ptrtoint ptr %limit to i64
-  %room = sub i64 %to, %from
-  %fits = icmp ule i64 %total, %room
-  br i1 %fits, label %quickly, label %slowly, !prof !0
+  %runs = getelementptr i8, ptr %state, i64 @RUNS@
+  %behind = getelementptr i8, ptr %runs, i64 %total
+  %cursor.at = getelementptr i8, ptr %behind, i64 -16
+  %limit.at = getelementptr i8, ptr %behind, i64 -8
+  %cursor = load ptr, ptr %cursor.at, align 8
+  %limit = load ptr, ptr %limit.at, align 8
+  %full = icmp eq ptr %cursor, %limit
+  br i1 %full, label %slowly, label %quickly, !prof !1
 quickly:
   %next = getelementptr i8, ptr %cursor, i64 %total
   store ptr %next, ptr %cursor.at, align 8

@@ -204,7 +204,7 @@ impl Header {
             .wrapping_add(words)
     }
 
-    fn owner(self) -> *mut Value {
+    pub(crate) fn owner(self) -> *mut Value {
         if self.how() != ARRAY_HOW_OWNER {
             return self.0.cast();
         }

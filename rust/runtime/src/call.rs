@@ -201,6 +201,12 @@ pub(crate) struct Call {
 }
 
 impl Call {
+    /// What the call refers to, besides what its code does and what the origin makes.
+    pub(crate) fn roots(&self, found: &mut dyn FnMut(*const Value)) {
+        found(self.exception.get());
+        found(self.result.get());
+    }
+
     /// Keeps a reader until it is forgotten or the call ends, whichever way it ends.
     pub(crate) fn reading(&self, reader: Reader) -> *mut Reader {
         // SAFETY: a call belongs to one thread, and no reader is in use when the next one comes.
@@ -266,7 +272,8 @@ pub unsafe fn run(
         kept: RefCell::new(Vec::new()),
     };
     call_output(&call).length.set(0);
-    state.arena.set_limit(limits.memory);
+    state.heap.set_limit(limits.memory);
+    state.stack_top.set(&raw const call as usize);
     state.call.set(&raw const call);
     let float = FloatControl::read();
     let work = Work {
@@ -294,7 +301,8 @@ pub unsafe fn run(
     }
     call.lines.finish();
     state.call.set(ptr::null());
-    state.arena.reset(&state.bump);
+    state.stack_top.set(0);
+    state.heap.reset();
     outcome
 }
 
@@ -444,7 +452,7 @@ pub(crate) unsafe extern "C" fn bc_result(call: i64, bytes: u64) -> i64 {
         _ => ptr::null_mut(),
     };
     let reserved = if memory.is_null() {
-        Err(crate::arena::Exhausted)
+        Err(crate::heap::Exhausted)
     } else {
         Ok(memory)
     };

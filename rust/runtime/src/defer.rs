@@ -12,6 +12,7 @@ use crate::memory::{buffer, object};
 use crate::string;
 use crate::thread::ThreadState;
 use crate::types::{FieldKind, TypeCell};
+use std::cell::Cell;
 use std::ptr;
 
 const PLACEHOLDER: &[u8] = b"(this text is made at the origin)";
@@ -72,6 +73,47 @@ pub(crate) unsafe fn by_object(
         let entry = unsafe { &*at };
         found(entry.object as usize, at);
         at = entry.next;
+    }
+}
+
+/// What an entry refers to: the function and its arguments.
+///
+/// # Safety
+/// - an entry of a call whose memory is still there.
+pub(crate) unsafe fn references(entry: *const Deferred) -> impl Iterator<Item = *mut Value> {
+    // SAFETY: the caller's promise.
+    let Deferred {
+        function, count, ..
+    } = unsafe { entry.read() };
+    let arguments = entry.wrapping_add(1).cast::<*mut Value>();
+    // SAFETY: `count` arguments follow.
+    let argument = move |i| unsafe { arguments.wrapping_add(i).read() };
+    std::iter::once(function).chain((0..count).map(argument))
+}
+
+/// Forgets the entries whose objects are not wanted any more.
+///
+/// # Safety
+/// - the list of a call whose memory is still there.
+pub(crate) unsafe fn retain(list: &Cell<*const Deferred>, wanted: impl Fn(*mut Value) -> bool) {
+    let (mut at, mut last) = (list.replace(ptr::null()), ptr::null_mut::<Deferred>());
+    while !at.is_null() {
+        // SAFETY: the caller's promise.
+        let Deferred { next, object, .. } = unsafe { at.read() };
+        if wanted(object) {
+            if last.is_null() {
+                list.set(at);
+            } else {
+                // SAFETY: an entry of the list.
+                unsafe { (*last).next = at };
+            }
+            last = at.cast_mut();
+        }
+        at = next;
+    }
+    if !last.is_null() {
+        // SAFETY: an entry of the list.
+        unsafe { (*last).next = ptr::null() };
     }
 }
 

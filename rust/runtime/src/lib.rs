@@ -13,7 +13,6 @@
 
 #[cfg(test)]
 mod abi_page;
-mod arena;
 mod array;
 mod boxes;
 pub mod builtin;
@@ -28,6 +27,7 @@ mod fault;
 mod function;
 pub mod graph;
 pub mod hash;
+mod heap;
 pub mod layout;
 pub mod library;
 pub mod machine;

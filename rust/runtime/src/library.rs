@@ -100,7 +100,6 @@ impl PerThread {
     }
 
     /// What shipped code keeps in its slots, for a collector.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the collector"))]
     pub(crate) fn roots(&self) -> impl Iterator<Item = *mut Value> + '_ {
         self.slots.iter().map(Cell::get)
     }

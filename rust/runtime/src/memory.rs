@@ -1,16 +1,17 @@
 //! Memory for shipped code: objects, and C's `malloc` family kept within the call.
 //!
-//! Everything taken here is given back when the call ends, also what the code forgot to free: a call cannot leak.
+//! Everything taken here is given back when the call ends, also what the code forgot to free: a call cannot leak. Any
+//! function here that takes memory may collect: what nobody on the stack, and no object, refers to by then is gone.
 
-use crate::arena::{Exhausted, LARGE};
 use crate::builtin::id;
 use crate::exception::throw_instance;
+use crate::heap::{Exhausted, LARGE, Tag};
 use crate::layout::{DataType, Value};
 use crate::thread::ThreadState;
 use libc::c_void;
 use std::ptr;
 
-/// Unwraps what an arena gave.
+/// Unwraps what the heap gave.
 ///
 /// # Safety
 /// - as for [`crate::exception::throw`]: throws `OutOfMemoryError`.
@@ -61,7 +62,7 @@ pub(crate) unsafe fn struct_of<const N: usize>(
     made
 }
 
-/// For emitted code: an object of type `ty`. The inline path of `julia.gc_alloc_obj` ends here when its chunk is full.
+/// For emitted code: an object of type `ty`. The inline path of `julia.gc_alloc_obj` ends here when its run is used up.
 ///
 /// # Safety
 /// - called from shipped code; see [`crate::exception::throw`].
@@ -75,7 +76,7 @@ pub(crate) unsafe extern "C" fn bc_alloc(
     // SAFETY: the caller's promise.
     unsafe { check_stack(state) };
     // SAFETY: as above.
-    unsafe { or_throw(state.arena.object(&state.bump, size, ty as usize)) }
+    unsafe { or_throw(state.heap.object(size, ty as usize)) }
 }
 
 /// Julia's `jl_gc_alloc_typed` and `jl_gc_alloc`.
@@ -97,27 +98,51 @@ pub(crate) unsafe extern "C" fn jl_gc_alloc_typed(
 /// - as for [`bc_alloc`].
 pub(crate) unsafe extern "C" fn jl_gc_allocobj(size: usize) -> *mut Value {
     // SAFETY: the caller's promise.
-    unsafe { object(size, ptr::null()) }
+    unsafe { words(size.div_ceil(size_of::<usize>())) }.cast()
 }
 
-/// A buffer of `bytes`; of its own block when large. Says which.
+/// A buffer of so many words, each of which may refer to an object. They are zeros.
+///
+/// # Safety
+/// - as for [`crate::exception::throw`].
+pub(crate) unsafe fn words(count: usize) -> *mut usize {
+    let state = ThreadState::current();
+    // SAFETY: the caller's promise.
+    unsafe { check_stack(state) };
+    // SAFETY: the caller's promise.
+    let words = unsafe { or_throw(state.heap.words(count)) };
+    // SAFETY: there is room for so many.
+    unsafe { words.write_bytes(0, count) };
+    words
+}
+
+/// A buffer of `bytes`, in which nothing is looked at; of its own block when large. Says which.
 ///
 /// # Safety
 /// - as for [`crate::exception::throw`].
 pub(crate) unsafe fn buffer(bytes: usize) -> (*mut u8, bool) {
+    // SAFETY: the caller's promise.
+    unsafe { data(bytes, Tag::BYTES) }
+}
+
+/// A buffer for an array's elements. An array says itself which of them there are; but code may have only the address of
+/// its data left when the collector comes.
+///
+/// # Safety
+/// - as for [`crate::exception::throw`].
+pub(crate) unsafe fn array_data(bytes: usize, references: bool) -> (*mut u8, bool) {
+    let tag = if references { Tag::WORDS } else { Tag::BYTES };
+    // SAFETY: the caller's promise.
+    unsafe { data(bytes, tag) }
+}
+
+unsafe fn data(bytes: usize, tag: usize) -> (*mut u8, bool) {
     let state = ThreadState::current();
     // SAFETY: the caller's promise.
     unsafe { check_stack(state) };
-    if bytes <= LARGE {
-        // SAFETY: the caller's promise.
-        (
-            unsafe { or_throw(state.arena.buffer(&state.bump, bytes)) },
-            false,
-        )
-    } else {
-        // SAFETY: the caller's promise.
-        (unsafe { or_throw(state.arena.block(bytes)) }, true)
-    }
+    // SAFETY: the caller's promise.
+    let data = unsafe { or_throw(state.heap.object(bytes, tag)) };
+    (data.cast(), bytes > LARGE)
 }
 
 /// Gives a block back early. Other pointers are left alone.
@@ -127,7 +152,7 @@ pub(crate) unsafe fn buffer(bytes: usize) -> (*mut u8, bool) {
 pub(crate) unsafe fn free_block(data: *mut u8) {
     let state = ThreadState::current();
     // SAFETY: the caller's promise.
-    let _ = unsafe { state.arena.free_block(data) };
+    let _ = unsafe { state.heap.free_block(data) };
 }
 
 /// C's `malloc`, for the length of the call.
@@ -139,8 +164,8 @@ pub(crate) unsafe extern "C" fn malloc(bytes: usize) -> *mut c_void {
     // SAFETY: see the caller.
     unsafe { check_stack(state) };
     state
-        .arena
-        .block(bytes)
+        .heap
+        .block(bytes, Tag::PINNED)
         .map_or(ptr::null_mut(), <*mut u8>::cast)
 }
 
@@ -172,7 +197,7 @@ pub(crate) unsafe extern "C" fn realloc(old: *mut c_void, bytes: usize) -> *mut 
     }
     let state = ThreadState::current();
     // SAFETY: the caller's pointer has a header before it, or the call faults.
-    let Ok(had) = (unsafe { state.arena.block_bytes(old.cast()) }) else {
+    let Ok(had) = (unsafe { state.heap.block_bytes(old.cast()) }) else {
         // SAFETY: called from shipped code.
         unsafe {
             crate::error::error("realloc: this pointer did not come from malloc in this call")
@@ -202,7 +227,7 @@ pub(crate) unsafe extern "C" fn free(data: *mut c_void) {
     }
     let state = ThreadState::current();
     // SAFETY: the caller's pointer has a header before it, or the call faults.
-    if unsafe { state.arena.free_block(data.cast()) }.is_err() {
+    if unsafe { state.heap.free_block(data.cast()) }.is_err() {
         // SAFETY: called from shipped code.
         unsafe { crate::error::error("free: this pointer did not come from malloc in this call") }
     }
@@ -230,8 +255,19 @@ pub(crate) unsafe extern "C" fn jl_gc_counted_realloc_with_old_size(
     unsafe { realloc(data, bytes) }
 }
 
-/// Nothing to do: there is no collector.
+/// Nothing to do: there are no old objects here, and nobody stops a thread.
 pub(crate) extern "C" fn nothing_to_collect() {}
+
+/// `GC.gc()`: collects now.
+///
+/// # Safety
+/// - called from shipped code: may throw.
+pub(crate) unsafe extern "C" fn jl_gc_collect(_how: i32) {
+    let state = ThreadState::current();
+    // SAFETY: the caller's promise.
+    unsafe { check_stack(state) };
+    state.heap.collect();
+}
 
 /// Nothing to do: finalizers never run; what they would free goes with the call.
 pub(crate) extern "C" fn no_finalizer(
@@ -241,14 +277,17 @@ pub(crate) extern "C" fn no_finalizer(
 ) {
 }
 
-/// Julia's `jl_gc_enable`: there is no collector to switch; it was "on".
-pub(crate) extern "C" fn jl_gc_enable(_on: i32) -> i32 {
-    1
+/// `GC.enable`: whether collections may start, until the call ends. Says whether they could.
+pub(crate) extern "C" fn jl_gc_enable(on: i32) -> i32 {
+    let heap = &ThreadState::current().heap;
+    let could = !heap.is_paused();
+    heap.pause(on == 0);
+    i32::from(could)
 }
 
-/// Bytes that the call has taken so far.
+/// Bytes that were given out so far: differences within a call mean something.
 pub(crate) extern "C" fn jl_gc_total_bytes() -> i64 {
-    ThreadState::current().arena.used() as i64
+    ThreadState::current().heap.given() as i64
 }
 
 /// For emitted write barriers: shipped code stored a reference to something of this call into an object that outlives

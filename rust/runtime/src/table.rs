@@ -57,7 +57,8 @@ fn runtime() -> Vec<(&'static str, usize)> {
         machine::{bc_setjmp, bc_longjmp},
         memory::{
             bc_alloc, bc_refuse_store, malloc, calloc, realloc, free, jl_gc_alloc_typed, jl_gc_allocobj,
-            jl_gc_counted_free_with_size, jl_gc_counted_realloc_with_old_size, jl_gc_enable, jl_gc_total_bytes,
+            jl_gc_counted_free_with_size, jl_gc_counted_realloc_with_old_size, jl_gc_collect, jl_gc_enable,
+            jl_gc_total_bytes,
         },
         exception::{
             jl_throw, jl_rethrow, jl_rethrow_other, jl_enter_handler, jl_pop_handler, jl_excstack_state,
@@ -121,10 +122,6 @@ fn runtime() -> Vec<(&'static str, usize)> {
         ),
         (
             "jl_gc_safepoint",
-            memory::nothing_to_collect as *const () as usize,
-        ),
-        (
-            "jl_gc_collect",
             memory::nothing_to_collect as *const () as usize,
         ),
         (

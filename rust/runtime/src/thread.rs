@@ -1,8 +1,8 @@
 //! The state of a thread that runs shipped code: what emitted code takes for Julia's `jl_ptls_t`, and what is ours.
 
-use crate::arena::{Arena, Bump};
 use crate::call::Call;
 use crate::fault::SignalStack;
+use crate::heap::{self, Heap};
 use crate::layout::{ThreadHead, Value};
 use crate::library::PerThread;
 use crate::machine::{Context, Landing, stack_pointer};
@@ -10,14 +10,13 @@ use std::cell::{Cell, RefCell};
 use std::mem::offset_of;
 use std::ptr;
 
-/// Where the bump pointer is: emitted code allocates through it.
-pub const CURSOR_OFFSET: usize = offset_of!(ThreadState, bump) + offset_of!(Bump, cursor);
-/// Where the end of the chunk is.
-pub const LIMIT_OFFSET: usize = offset_of!(ThreadState, bump) + offset_of!(Bump, limit);
+/// Where the runs of free slots are that emitted code takes objects from: the address of the first slot and of the end, for
+/// each multiple of 16 bytes in turn, tags included.
+pub const RUNS_OFFSET: usize = offset_of!(ThreadState, heap);
 /// Where the innermost exception handler is.
 pub const HANDLER_OFFSET: usize = offset_of!(ThreadState, handler);
-/// Objects above this many bytes are never taken from a chunk.
-pub const BUMP_MAX: usize = crate::arena::LARGE;
+/// Objects above this many bytes have no run that emitted code knows.
+pub const BUMP_MAX: usize = heap::INLINE;
 /// Where the number of exceptions being handled is.
 pub const EXCEPTIONS_OFFSET: usize =
     offset_of!(ThreadState, exceptions) + offset_of!(ExceptionStack, top);
@@ -37,7 +36,7 @@ pub struct Handler {
 }
 
 const _: () = {
-    assert!(size_of::<ThreadHead>() <= CURSOR_OFFSET);
+    assert!(size_of::<ThreadHead>() <= RUNS_OFFSET);
     assert!(offset_of!(Handler, context) == 0);
     assert!(HANDLER_BYTES <= crate::layout::FOREIGN_HANDLER_BYTES);
 };
@@ -46,7 +45,7 @@ const _: () = {
 #[repr(C)]
 pub struct ThreadState {
     head: ThreadHead,
-    pub(crate) bump: Bump,
+    pub(crate) heap: Heap,
     pub(crate) handler: Cell<*mut Handler>,
     pub(crate) exceptions: ExceptionStack,
     /// Where to go when nobody catches; null while no shipped code runs.
@@ -54,7 +53,8 @@ pub struct ThreadState {
     /// Why the landing was used: 0, or one of the codes of `call.rs`.
     pub(crate) left: Cell<i64>,
     pub(crate) call: Cell<*const Call>,
-    pub(crate) arena: Arena,
+    /// The highest address of the stack that shipped code and what it calls can use; 0 while none runs.
+    pub(crate) stack_top: Cell<usize>,
     pub(crate) stack: StackBounds,
     pub(crate) library: PerThread,
     safepoint: usize,
@@ -76,22 +76,20 @@ impl ThreadState {
                 in_finalizer: 0,
                 disable_gc: 0,
             },
-            bump: Bump {
-                cursor: Cell::new(ptr::null_mut()),
-                limit: Cell::new(ptr::null_mut()),
-            },
+            heap: Heap::new(),
             handler: Cell::new(ptr::null_mut()),
             exceptions: ExceptionStack::new(),
             landing: Cell::new(ptr::null()),
             left: Cell::new(0),
             call: Cell::new(ptr::null()),
-            arena: Arena::new(),
+            stack_top: Cell::new(0),
             stack: StackBounds::of_this_thread(),
             library: PerThread::new(),
             safepoint: 0,
             _signal_stack: SignalStack::install(),
         });
         state.head.safepoint = &raw const state.safepoint;
+        state.heap.set_collector(heap::collect);
         state
     }
 
@@ -113,6 +111,18 @@ impl ThreadState {
         unsafe { CURRENT.get().as_ref() }
     }
 
+    /// What this thread's state refers to.
+    pub(crate) fn roots(&self, found: &mut dyn FnMut(*const Value)) {
+        self.exceptions.each(found);
+        for root in self.library.roots() {
+            found(root);
+        }
+        // SAFETY: null or the call that this thread is running.
+        if let Some(call) = unsafe { self.call.get().as_ref() } {
+            call.roots(found);
+        }
+    }
+
     /// Is there stack enough for a call into the runtime or the system?
     #[inline]
     pub(crate) fn has_stack(&self) -> bool {
@@ -122,7 +132,7 @@ impl ThreadState {
 
 impl Drop for ThreadState {
     fn drop(&mut self) {
-        self.arena.release(&self.bump);
+        self.heap.release();
     }
 }
 
@@ -141,7 +151,7 @@ impl Drop for Owner {
     }
 }
 
-/// Prepares this thread to run shipped code: its arena, its signal stack, the process's signal handlers. Cheap to repeat.
+/// Prepares this thread to run shipped code: its heap, its signal stack, the process's signal handlers. Cheap to repeat.
 pub fn attach() {
     if !CURRENT.get().is_null() {
         return;
@@ -259,6 +269,14 @@ impl ExceptionStack {
 
     pub(crate) fn truncate(&self, top: usize) {
         self.top.set(top.min(self.top.get()));
+    }
+
+    /// Gives each of them to `found`.
+    pub(crate) fn each(&self, found: &mut dyn FnMut(*const Value)) {
+        for index in 0..self.top.get().min(self.room.get()) {
+            // SAFETY: inside the filled part of the allocation.
+            found(unsafe { self.entries.get().wrapping_add(index).read() });
+        }
     }
 
     /// The innermost exception, or null.

@@ -58,8 +58,7 @@ pub(crate) unsafe extern "C" fn bc_splat_tuple(
     let lengths = (0..count as usize).map(|i| collection_length(args.at(i)));
     let total: usize = lengths.sum();
     // SAFETY: as here.
-    let (room, _) = unsafe { crate::memory::buffer(total * size_of::<*mut Value>()) };
-    let room = room.cast::<*mut Value>();
+    let room = unsafe { crate::memory::words(total) }.cast::<*mut Value>();
     let mut filled = 0;
     for i in 0..count as usize {
         let collection = args.at(i);

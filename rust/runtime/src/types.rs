@@ -5,8 +5,10 @@
 //! what the code compares and what the runtime made. Types live as long as something holds their [`TypeRef`].
 
 mod declared;
+mod trace;
 
 pub(crate) use declared::{Declared, Inner, each_inner};
+pub(crate) use trace::Trace;
 
 use crate::builtin::Builtins;
 use crate::layout::{DataType, TAG_BYTES, TAG_CONSTANT, TypeLayout, TypeName, Value, type_of};
@@ -179,6 +181,8 @@ pub struct Record {
     pub element_flags: u32,
     /// Arrays: number of dimensions.
     pub ndims: u32,
+    /// Where its objects refer to others.
+    pub(crate) trace: Trace,
 }
 
 const DATA_OFFSET: usize = offset_of!(TypeCell, data);
@@ -356,6 +360,7 @@ impl TypeCell {
                 element: description.element,
                 element_flags: description.element_flags,
                 ndims: description.ndims,
+                trace: Trace::of(description, builtin),
             },
             links: OnceLock::new(),
             symbol,

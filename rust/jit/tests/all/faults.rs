@@ -152,23 +152,73 @@ define i32 @bitcode_entry(i64, i64, i64) {
     assert_eq!(case.run(&[]), (Outcome::Thrown, bare(STACK_OVERFLOW_ERROR)));
 }
 
-/// Allocates until somebody stops it; keeps a chain of what it got.
+/// Allocates until somebody stops it; keeps a chain of what it got: simple vectors of one element.
 const GREEDY: &str = r#"
 declare ptr @julia.ptls_states()
 declare ptr @julia.gc_alloc_obj(ptr, i64, ptr)
-@jl_any_type = external global ptr
+@jl_simplevector_type = external global ptr
 define i32 @bitcode_entry(i64 %payload, i64, i64) {
 entry:
   %at = inttoptr i64 %payload to ptr
   %size = load i64, ptr %at
-  %type = load ptr, ptr @jl_any_type
+  %type = load ptr, ptr @jl_simplevector_type
   br label %loop
 loop:
   %last = phi ptr [ null, %entry ], [ %new, %loop ]
   %state = call ptr @julia.ptls_states()
   %new = call ptr @julia.gc_alloc_obj(ptr %state, i64 %size, ptr %type)
-  store volatile ptr %last, ptr %new
+  store volatile i64 1, ptr %new
+  %element = getelementptr i8, ptr %new, i64 8
+  store volatile ptr %last, ptr %element
   br label %loop
+}"#;
+
+/// Allocates a gigabyte in simple vectors of one element, and keeps a chain of eight.
+const WASTEFUL: &str = r#"
+declare void @llvm.trap()
+declare ptr @julia.ptls_states()
+declare ptr @julia.gc_alloc_obj(ptr, i64, ptr)
+@jl_simplevector_type = external global ptr
+define i32 @bitcode_entry(i64 %payload, i64, i64) {
+entry:
+  %at = inttoptr i64 %payload to ptr
+  %size = load i64, ptr %at
+  %count = udiv i64 1073741824, %size
+  %type = load ptr, ptr @jl_simplevector_type
+  br label %loop
+loop:
+  %i = phi i64 [ 0, %entry ], [ %next, %loop ]
+  %last = phi ptr [ null, %entry ], [ %new, %loop ]
+  %state = call ptr @julia.ptls_states()
+  %new = call ptr @julia.gc_alloc_obj(ptr %state, i64 %size, ptr %type)
+  %low = and i64 %i, 7
+  %first = icmp eq i64 %low, 0
+  %kept = select i1 %first, ptr null, ptr %last
+  store volatile i64 1, ptr %new
+  %element = getelementptr i8, ptr %new, i64 8
+  store volatile ptr %kept, ptr %element
+  %next = add i64 %i, 1
+  %more = icmp ult i64 %next, %count
+  br i1 %more, label %loop, label %count.chain
+count.chain:
+  %link = phi ptr [ %new, %loop ], [ %before, %count.chain ]
+  %length = phi i32 [ 0, %loop ], [ %longer, %count.chain ]
+  %link.element = getelementptr i8, ptr %link, i64 8
+  %before = load volatile ptr, ptr %link.element
+  %longer = add i32 %length, 1
+  %end = icmp eq ptr %before, null
+  br i1 %end, label %done, label %count.chain
+done:
+  %expected.all = urem i64 %i, 8
+  %expected.less = trunc i64 %expected.all to i32
+  %expected = add i32 %expected.less, 1
+  %right = icmp eq i32 %longer, %expected
+  br i1 %right, label %good, label %bad
+good:
+  ret i32 0
+bad:
+  call void @llvm.trap()
+  unreachable
 }"#;
 
 #[test]
@@ -184,6 +234,20 @@ fn memory_has_its_limit() {
             (Outcome::Thrown, bare(OUT_OF_MEMORY_ERROR)),
             "objects of {size} bytes"
         );
+    }
+    still_fine();
+}
+
+#[test]
+fn what_a_loop_drops_is_used_again() {
+    let mut config = JitConfig::default();
+    config.limits = Limits { memory: 64 << 20 };
+    let jit = Jit::new(config).unwrap();
+    let (bytes, _) = Case::new(WASTEFUL).archive().encode().unwrap();
+    let compiled = jit.compile(&Archive::decode(&bytes).unwrap()).unwrap();
+    for size in [16, 200, 1000, 40_000, 2 << 20] {
+        let (outcome, _) = call(&compiled, &[size]);
+        assert_eq!(outcome, Outcome::Value, "objects of {size} bytes");
     }
     still_fine();
 }

@@ -9,7 +9,7 @@ use crate::layout::{
     ARRAY_SHARED, Array, CACHE_ALIGN, DataType, OBJECT_ALIGN, STRING_DATA, Value, round_up,
     type_of,
 };
-use crate::memory::{buffer, object};
+use crate::memory::{array_data, object};
 use crate::types::TypeCell;
 
 const POOLED_BYTES: usize = 2032 - size_of::<usize>();
@@ -129,7 +129,8 @@ unsafe fn allocate(
         return header;
     }
     // SAFETY: the caller's promise.
-    let (data, block) = unsafe { buffer(bytes) };
+    let (data, block) =
+        unsafe { array_data(bytes, elements.references || elements.has_references) };
     // SAFETY: the caller's promise.
     let array = unsafe { object(head, ty) }.cast::<Array>();
     // SAFETY: made with that size.

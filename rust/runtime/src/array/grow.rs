@@ -6,7 +6,7 @@ use crate::layout::{
     ARRAY_ALIGNED, ARRAY_HOW_BLOCK, ARRAY_HOW_BUFFER, ARRAY_HOW_OWNER, ARRAY_SHARED, Array,
     STRING_DATA, type_of,
 };
-use crate::memory::{buffer, free_block, or_throw};
+use crate::memory::{array_data, free_block, or_throw};
 use crate::string;
 
 /// Bytes of the data of a vector with room for `count` elements.
@@ -17,7 +17,7 @@ unsafe fn storage_bytes(header: Header, count: usize) -> usize {
     match header.elements().bytes(count) {
         Some(bytes) => bytes,
         // SAFETY: the caller's promise.
-        None => unsafe { or_throw(Err(crate::arena::Exhausted)) },
+        None => unsafe { or_throw(Err(crate::heap::Exhausted)) },
     }
 }
 
@@ -48,7 +48,7 @@ unsafe fn move_storage(header: Header, count: usize) -> *mut u8 {
         // SAFETY: the caller's promise.
         let bytes = unsafe { storage_bytes(header, count) };
         // SAFETY: the caller's promise.
-        let (data, block) = unsafe { buffer(bytes) };
+        let (data, block) = unsafe { array_data(bytes, header.holds_references()) };
         header.set_data(data);
         header.set_how(if block {
             ARRAY_HOW_BLOCK
@@ -117,7 +117,7 @@ unsafe fn grow_at_end(header: Header, index: usize, inc: usize) {
     let wanted = offset.checked_add(n).and_then(|used| used.checked_add(inc));
     let Some(wanted) = wanted else {
         // SAFETY: the caller's promise.
-        unsafe { or_throw::<()>(Err(crate::arena::Exhausted)) };
+        unsafe { or_throw::<()>(Err(crate::heap::Exhausted)) };
         return;
     };
     let behind = n - index;
@@ -249,7 +249,7 @@ unsafe fn recentre(header: Header, index: usize, inc: usize) {
     let free = room - n;
     let Some(wanted) = inc.checked_mul(2).and_then(|twice| twice.checked_add(n)) else {
         // SAFETY: the caller's promise.
-        unsafe { or_throw::<()>(Err(crate::arena::Exhausted)) };
+        unsafe { or_throw::<()>(Err(crate::heap::Exhausted)) };
         return;
     };
     let old = header.data();

@@ -4,7 +4,7 @@ use super::Header;
 use super::grow::unshare;
 use crate::error::jl_bounds_error_int;
 use crate::layout::{ARRAY_HOW_BLOCK, ARRAY_HOW_OWNER, Array, STRING_DATA, type_of};
-use crate::memory::{buffer, free_block};
+use crate::memory::{array_data, free_block};
 use crate::string;
 
 /// Cuts the room of a vector down to `count` elements, where the memory comes back: in a block of its own.
@@ -23,7 +23,7 @@ pub(crate) unsafe fn shrink_storage(header: Header, count: usize) {
     let old = header.data().wrapping_sub(offset * size);
     let old_selectors = elements.union.then(|| header.selectors());
     // SAFETY: the caller's promise.
-    let (new, block) = unsafe { buffer(bytes) };
+    let (new, block) = unsafe { array_data(bytes, header.holds_references()) };
     let used =
         (offset + n) * size + usize::from(size == 1 && !elements.union && !elements.references);
     // SAFETY: both have room for what is used.

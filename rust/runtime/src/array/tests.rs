@@ -157,7 +157,7 @@ fn large_vectors_move_to_blocks_and_give_them_back() {
     // SAFETY: on an attached thread, with memory enough.
     unsafe {
         let array = jl_alloc_array_1d(ty.data_type(), 0);
-        let used = crate::thread::ThreadState::current().arena.used();
+        let used = crate::thread::ThreadState::current().heap.used();
         for i in 0..200_000 {
             jl_array_grow_end(array, 1);
             set(array, i, i as u64);
@@ -165,7 +165,7 @@ fn large_vectors_move_to_blocks_and_give_them_back() {
         assert_eq!(header(array).how(), ARRAY_HOW_BLOCK);
         assert!(words(array).into_iter().eq(0..200_000));
         // 1.6 MB of data, in a block of at most twice that: the earlier blocks are gone.
-        let grown = crate::thread::ThreadState::current().arena.used() - used;
+        let grown = crate::thread::ThreadState::current().heap.used() - used;
         assert!(grown < 5 << 20, "{grown}");
         jl_array_del_end(array, 199_000);
         jl_array_sizehint(array, 1000);

@@ -199,7 +199,7 @@ fn what_a_call_forgets_is_freed() {
         assert_eq!(call(takes_memory, &mut each, &mut output), Outcome::Value);
     }
     // One chunk at most: the blocks are gone.
-    assert!(ThreadState::current().arena.used() <= 4 << 20);
+    assert!(ThreadState::current().heap.used() <= 4 << 20);
 }
 
 #[test]

@@ -1,8 +1,7 @@
 //! GMP: the limbs of big integers are memory of the call that makes them.
 
 use super::{Unsuitable, need};
-use crate::builtin::id;
-use crate::exception::throw_instance;
+use crate::heap::LARGE;
 use crate::memory;
 use crate::thread::ThreadState;
 use libc::c_void;
@@ -31,35 +30,37 @@ fn note_use() {
     library.dirty.set(true);
 }
 
-/// GMP cannot be told that there is no memory.
+/// Memory that is the call's until nothing refers to it. GMP may have its references anywhere while it works, so nothing is
+/// collected now. It cannot be told that there is no memory.
 ///
 /// # Safety
-/// - called from shipped code, by way of GMP.
-unsafe fn or_throw(data: *mut c_void) -> *mut c_void {
-    if data.is_null() {
-        // SAFETY: the caller's promise; GMP holds nothing.
-        unsafe { throw_instance(id::OUT_OF_MEMORY_ERROR) }
-    }
-    data
-}
-
+/// - called from shipped code, by way of GMP, which holds nothing.
 unsafe extern "C" fn gmp_allocate(bytes: usize) -> *mut c_void {
     note_use();
-    // SAFETY: called from shipped code, by way of GMP.
-    let data = unsafe { memory::malloc(bytes) };
+    let state = ThreadState::current();
+    // SAFETY: the caller's promise.
+    unsafe { memory::check_stack(state) };
     // SAFETY: as above.
-    unsafe { or_throw(data) }
+    unsafe { memory::or_throw(state.heap.buffer_quietly(bytes)) }.cast()
 }
 
-unsafe extern "C" fn gmp_reallocate(data: *mut c_void, _old: usize, bytes: usize) -> *mut c_void {
-    note_use();
+unsafe extern "C" fn gmp_reallocate(data: *mut c_void, old: usize, bytes: usize) -> *mut c_void {
+    if bytes <= old && old <= LARGE {
+        return data;
+    }
     // SAFETY: called from shipped code, by way of GMP, with what `gmp_allocate` gave.
-    let data = unsafe { memory::realloc(data, bytes) };
-    // SAFETY: as above.
-    unsafe { or_throw(data) }
+    let new = unsafe { gmp_allocate(bytes) };
+    let kept = old.min(bytes);
+    // SAFETY: both have so many bytes, and one of them is new.
+    unsafe { new.cast::<u8>().copy_from_nonoverlapping(data.cast(), kept) };
+    // SAFETY: GMP uses the old memory no more.
+    unsafe { gmp_release(data, old) };
+    new
 }
 
-unsafe extern "C" fn gmp_release(data: *mut c_void, _bytes: usize) {
-    // SAFETY: called from shipped code, by way of GMP, with what `gmp_allocate` gave.
-    unsafe { memory::free(data) }
+unsafe extern "C" fn gmp_release(data: *mut c_void, bytes: usize) {
+    if bytes > LARGE {
+        // SAFETY: called from shipped code, by way of GMP, with what `gmp_allocate` gave.
+        unsafe { memory::free_block(data.cast()) };
+    }
 }
