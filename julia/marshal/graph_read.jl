@@ -162,8 +162,7 @@ function read_frame!(r::GraphReader, outer::Int)
         return nothing
     end
     pop!(r.frames)
-    finished = frame.plan == 0 ? nothing : finish!(r, frame)
-    whole && return finished
+    whole && return nothing
     r.exception || broken("a reference is not of its field's type")
     value = r.made[frame.place] = OpaqueValue(string(r.plans[frame.plan].type))
     depth - 1 == outer && return value
@@ -188,9 +187,6 @@ function store!(r::GraphReader, frame::ReadFrame, i::Int, @nospecialize(value))
     unsafe_store!(Ptr{UInt}(frame.base + element * plan.size + plan.slots[slot]), address)
     return true
 end
-
-# All references of the frame's object are there. (Only a BigFloat wants more.)
-finish!(r::GraphReader, frame::ReadFrame) = nothing
 
 # --- bytes -------------------------------------------------------------------------------------------------------------------
 
@@ -260,6 +256,8 @@ function read_value!(r::GraphReader)
         bytes = take_count(r)
         return keep!(r, unsafe_string(take_tail(r, bytes), bytes))
     end
+    tag == Tag.BIG_INT && return read_big_int!(r)
+    tag == Tag.BIG_FLOAT && return read_big_float!(r)
     if tag == Tag.OPAQUE
         r.exception || broken("a result holds what could not be sent")
         return OpaqueValue(take_text(r))
@@ -300,6 +298,26 @@ function read_simple_vector!(r::GraphReader)
     vector = keep!(r, Core.svec(Vector{Any}(nothing, count)...))
     count == 0 || push!(r.frames, ReadFrame(UInt(object_memory(vector)) + 8, 0, count, 0, length(r.made), true))
     return vector
+end
+
+function read_big_int!(r::GraphReader)
+    take_type(r) === BigInt || broken("a big number is of a type that is none")
+    size = take_number(r, Int32)
+    limbs = abs(Int(size))
+    place = take_place(r, 8 * limbs)
+    limbs == 0 || unsafe_load(Ptr{UInt64}(place), limbs) != 0 || broken("a big number begins with zeros")
+    number = BigInt(nbits = 64 * limbs)
+    unsafe_copyto!(Ptr{UInt8}(number.d), place, 8 * limbs)
+    number.size = size
+    return keep!(r, number)
+end
+
+function read_big_float!(r::GraphReader)
+    take_type(r) === BigFloat || broken("a big number is of a type that is none")
+    precision, sign, exponent = take_number(r, Int64), take_number(r, Int32), take_number(r, Int64)
+    bytes = take_count(r)
+    1 <= precision <= typemax(Int) ÷ 8 && bytes == cld(precision, 64) * 8 && sign in (1, -1) || broken("a big number has not as many digits as it says")
+    return keep!(r, Base.MPFR._BigFloat(precision, sign, exponent, unsafe_string(take_place(r, bytes), bytes)))
 end
 
 # A text, or an exception, that shipped code did not make itself: the call that makes it, made here.
@@ -421,7 +439,10 @@ function read_plan!(r::GraphReader)
     number == r.last && r.last_plan != 0 && return r.last_plan
     found = get(r.by_number, number, 0)
     if found == 0
-        push!(r.plans, read_plan(take_type(r, number)))
+        plan = read_plan(take_type(r, number))
+        isempty(plan.pointers) || plan.type === Regex || r.exception ||
+            throw(Unsendable("holds a `$(plan.type)`, which holds a pointer", "the result", nothing))
+        push!(r.plans, plan)
         found = r.by_number[number] = length(r.plans)
     end
     r.last, r.last_plan = number, found
@@ -436,7 +457,7 @@ function read_plan(@nospecialize(T))
     none = Pair{Int,Any}[]
     T isa DataType && isconcretetype(T) || broken("`$T` has no objects")
     T <: Union{String,Symbol,Core.SimpleVector,Type} && return plan(PLAN_NEVER, 0, 0, none, no_slots(), Tuple{Int,Int}[])
-    is_of_process(T) && return plan(PLAN_NEVER, 0, 0, none, no_slots(), Tuple{Int,Int}[])
+    (is_of_process(T) || T === BigInt || T === BigFloat) && return plan(PLAN_NEVER, 0, 0, none, no_slots(), Tuple{Int,Int}[])
     if T <: Array
         E = eltype(T)
         Base.allocatedinline(E) || return plan(PLAN_REFERENCES, 8, ndims(T), [0 => E], no_slots(), Tuple{Int,Int}[])

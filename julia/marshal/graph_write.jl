@@ -22,7 +22,8 @@ const SHORT_STRING = 64
     PLAN_UNIONS       # an array of unions of plain values
     PLAN_REFERENCES   # an array of references
     PLAN_INLINE       # an array of structs that hold references
-    PLAN_BIG          # BigInt
+    PLAN_BIG_INT
+    PLAN_BIG_FLOAT
     PLAN_KNOWN        # only what the archive knows by number: functions' types are not enough, modules, unions…
     PLAN_NEVER
 end
@@ -50,18 +51,19 @@ What writing and reading for one archive needs to know of types.
 """
 mutable struct Plans
     numbers::IdDict{Any,Int}
+    wanted::Union{Nothing,Vector{Any}} # the types that it lacks are collected here, if anywhere
     by_address::Dict{UInt,Int32}
     all::Vector{Plan}
     last::UInt
     last_plan::Int
 end
 
-Plans(numbers::IdDict{Any,Int}) = Plans(numbers, Dict{UInt,Int32}(), Plan[], UInt(0), 0)
+Plans(numbers::IdDict{Any,Int}, wanted = nothing) = Plans(numbers, wanted, Dict{UInt,Int32}(), Plan[], UInt(0), 0)
 
 """
-    Unsendable(what, type, place)
+    Unsendable(message, place, new_type)
 
-Why a value does not cross: something in it, of `type`, at `place`, that cannot. `new_type`: the archive does not know that type, but another could.
+Why a value does not cross: what is at `place` in it. `new_type`: the archive does not know that type, but another could; else `nothing`.
 """
 struct Unsendable <: Exception
     message::String
@@ -337,7 +339,7 @@ function write_struct!(w::GraphWriter, plans::Plans, plan::Plan, number::Int, ad
         address == ADDRESS_OF_TRUE[] && return put_builtin!(w, 0x01)
         address == ADDRESS_OF_FALSE[] && return put_builtin!(w, 0x02)
     end
-    plan.number == NO_NUMBER && unknown_type(w, plans, plan, address)
+    plan.number == NO_NUMBER && unknown_type(w, plans, plan)
     if plan.numbered
         is_back_reference!(w, address) && return nothing
     else
@@ -374,8 +376,10 @@ put_builtin!(w::GraphWriter, which::UInt8) = (put!(w, Tag.BUILTIN); put!(w, whic
         put!(w, UInt32(length))
         return open_frame!(w, address + 8, length, 0, number)
     end
-    plan.number == NO_NUMBER && unknown_type(w, plans, plan, address)
+    plan.number == NO_NUMBER && unknown_type(w, plans, plan)
     is_back_reference!(w, address) && return nothing
+    kind == PLAN_BIG_INT && return write_big_int!(w, plan, address)
+    kind == PLAN_BIG_FLOAT && return write_big_float!(w, plan, address)
     return write_array!(w, plan, number, address)
 end
 
@@ -417,18 +421,40 @@ function write_array!(w::GraphWriter, plan::Plan, number::Int, address::UInt)
     return selectors == 0 ? nothing : put_memory!(w, from, selectors)
 end
 
+# GMP's number: room for how many digits, how many there are (negative for a negative number), where they are.
+function write_big_int!(w::GraphWriter, plan::Plan, address::UInt)
+    size = unsafe_load(Ptr{Int32}(address), 2)
+    put!(w, Tag.BIG_INT)
+    put!(w, plan.number)
+    put!(w, size % UInt32)
+    return put_memory!(w, unsafe_load(Ptr{UInt}(address), 2), 8 * abs(Int(size)))
+end
+
+# MPFR's number: precision, sign, exponent, where its digits are, and the string in which that is.
+function write_big_float!(w::GraphWriter, plan::Plan, address::UInt)
+    digits = unsafe_load(Ptr{UInt}(address), 5)
+    bytes = digits == 0 ? 0 : unsafe_load(Ptr{Int}(digits))
+    put!(w, Tag.BIG_FLOAT)
+    put!(w, plan.number)
+    put!(w, unsafe_load(Ptr{UInt64}(address), 1))
+    put!(w, unsafe_load(Ptr{UInt32}(address), 3))
+    put!(w, unsafe_load(Ptr{UInt64}(address), 3))
+    put!(w, UInt64(bytes))
+    return put_memory!(w, digits + 8, bytes)
+end
+
 # A type as a value, or something else that only its number tells.
 function write_known!(w::GraphWriter, plans::Plans, address::UInt)
     object = unsafe_pointer_to_objref(Ptr{Cvoid}(address))
     if object isa DataType
         number = type_number(plans.numbers, object)
-        number == NO_NUMBER && throw(Unsendable("is the type `$object`, which the shipped code does not know", place_of(w, plans), object))
+        number == NO_NUMBER && want(w, plans, object, "is the type `$object`, which the shipped code does not know")
         put!(w, Tag.TYPE)
         return put!(w, number)
     end
     position = get(plans.numbers, object, 0)
     if position == 0
-        object isa Type && throw(Unsendable("is the type `$object`, which the shipped code does not know", place_of(w, plans), object))
+        object isa Type && return want(w, plans, object, "is the type `$object`, which the shipped code does not know")
         refuse(w, plans, "is a `$(typeof(object))`, which lives in this process only")
     end
     put!(w, Tag.OBJECT)
@@ -464,6 +490,9 @@ function plan_of(plans::Plans, @nospecialize(T))
     T <: Union{Type,Core.TypeofBottom,Module,TypeVar} && return simple(PLAN_KNOWN)
     is_of_process(T) && return simple(PLAN_NEVER)
     number = type_number(plans.numbers, T)
+    big(kind) = Plan(T, kind, number, 0, 0, no_slots(), no_slots(), true)
+    T === BigInt && return big(PLAN_BIG_INT)
+    T === BigFloat && return big(PLAN_BIG_FLOAT)
     if T <: Array
         E = eltype(T)
         if !Base.allocatedinline(E)
@@ -494,8 +523,25 @@ end
 
 refuse(w::GraphWriter, plans::Plans, message) = throw(Unsendable(message, place_of(w, plans), nothing))
 
-unknown_type(w::GraphWriter, plans::Plans, plan::Plan, address::UInt) =
-    throw(Unsendable("is a `$(plan.type)`, a type that the shipped code does not know", place_of(w, plans), plan.type))
+unknown_type(w::GraphWriter, plans::Plans, plan::Plan) =
+    want(w, plans, plan.type, "is a `$(plan.type)`, a type that the shipped code does not know")
+
+function want(w::GraphWriter, plans::Plans, @nospecialize(type), message)
+    plans.wanted === nothing && throw(Unsendable(message, place_of(w, plans), type))
+    any(known -> known === type, plans.wanted) || push!(plans.wanted, type)
+    return nothing
+end
+
+"""
+    unknown_types(Ref{Any}(value), numbers) -> Vector{Any}
+
+The types that a graph of `value` would name and that are not among `numbers`, those of objects and those that are values.
+"""
+function unknown_types(value::Base.RefValue{Any}, numbers::IdDict{Any,Int})
+    plans = Plans(numbers, Any[])
+    write_graph!(GraphWriter(), UInt8[], plans, value)
+    return plans.wanted
+end
 
 # A null pointer means the same everywhere.
 function check_pointers(w::GraphWriter, plans::Plans, plan::Plan, address::UInt)

@@ -34,7 +34,11 @@ end
 @noinline function call_with(node::Node, site::CallSite, code::API.Handle, values::T, ::Type{R}) where {T<:Tuple,R}
     buffer = take_buffer()
     GC.@preserve values buffer begin
-        segments = is_graph(T) ? pack_graph!(buffer, Hidden(values), site.shipped) : pack!(buffer, values)
+        if is_graph(T)
+            segments, code = pack_graph!(buffer, Hidden(values), node, site, code)
+        else
+            segments = pack!(buffer, values)
+        end
         status = API.bc_call(node.session, code, pointer(buffer.segments), segments, UInt32(0), UInt32(0), SPIN_NS, pointer(buffer.result),
                              BUFFER_SIZE, pointer_from_ref(buffer.result_length), pointer_from_ref(buffer.pending))
         if status == API.VALUE && buffer.pending[] == C_NULL
@@ -122,17 +126,25 @@ end
 const FREE_WRITERS = Vector{GraphWriter}[]
 
 """
-    pack_graph!(buffer, Ref{Any}(values), shipped) -> Int
+    pack_graph!(buffer, Ref{Any}(values), node, site, code) -> (Int, API.Handle)
 
-As `pack!`, for values with references.
+As `pack!`, for values with references; and the code to call, which is another one if the values hold types that the code at hand did not know.
 """
-@noinline function pack_graph!(buffer::CallBuffer, values::Hidden, shipped)
+@noinline function pack_graph!(buffer::CallBuffer, values::Hidden, node::Node, site::CallSite, code::API.Handle)
     writers = FREE_WRITERS[Threads.threadid()]
     writer = isempty(writers) ? GraphWriter() : pop!(writers)
-    length = write_graph!(writer, buffer.head, plans_of(shipped), values)
+    length = try
+        write_graph!(writer, buffer.head, plans_of(site.shipped), values)
+    catch e
+        e isa Unsendable && e.new_type !== nothing || rethrow()
+        newer = relearn(site, node.client, values)
+        newer == C_NULL && rethrow()
+        code = newer
+        write_graph!(writer, buffer.head, plans_of(site.shipped), values)
+    end
     segments = graph_segments!(buffer, writer, length)
     push!(writers, writer)
-    return segments
+    return segments, code
 end
 
 function graph_segments!(buffer::CallBuffer, writer::GraphWriter, length::Int)
@@ -173,14 +185,18 @@ function start(node::Node, f, arguments::Tuple, keywords::NamedTuple; no_result:
     site = call_site(f, arguments, keywords)
     code = code_handle(site, node.client)
     code == C_NULL && (code = prepare(site, node.client, Hidden((f, arguments, keywords))))
-    flight = start_with(node, code, payload(f, arguments, keywords), site.shipped, no_result ? API.NO_RESULT : UInt32(0))
+    flight = start_with(node, site, code, payload(f, arguments, keywords), no_result ? API.NO_RESULT : UInt32(0))
     return flight, site.shipped, site.result
 end
 
-@noinline function start_with(node::Node, code::API.Handle, values::T, shipped, flags::UInt32) where {T<:Tuple}
+@noinline function start_with(node::Node, site::CallSite, code::API.Handle, values::T, flags::UInt32) where {T<:Tuple}
     buffer = take_buffer()
     GC.@preserve values buffer begin
-        segments = is_graph(T) ? pack_graph!(buffer, Hidden(values), shipped) : pack!(buffer, values)
+        if is_graph(T)
+            segments, code = pack_graph!(buffer, Hidden(values), node, site, code)
+        else
+            segments = pack!(buffer, values)
+        end
         status = API.bc_call(node.session, code, pointer(buffer.segments), segments, flags, UInt32(0), UInt64(0), Ptr{UInt8}(C_NULL), 0,
                              pointer_from_ref(buffer.result_length), pointer_from_ref(buffer.pending))
         return keep(flight_of(buffer, Hidden(values), status))

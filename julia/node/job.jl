@@ -83,15 +83,15 @@ end
 const ENTRY_ARGUMENTS = Tuple{Ptr{UInt8},Int64,Ptr{Cvoid}}
 
 """
-    capture(job::Job) -> Shipped
+    capture(job::Job, types = Any[]) -> Shipped
 
-The archive of the job, or a `CaptureError` with every reason why there is none.
+The archive of the job, which also describes `types`, or a `CaptureError` with every reason why there is none.
 """
-function capture(job::Job)
+function capture(job::Job, types::Vector{Any} = Any[])
     isempty(job.obstacles) || throw(CaptureError(job.name, reasons(job, job.obstacles)))
-    isempty(job.losses) && return capture_entry(job)
+    isempty(job.losses) && return capture_entry(job, types)
     try
-        capture_entry(job)
+        capture_entry(job, types)
     catch e
         e isa CaptureError || rethrow()
         # What is in the way of the code is most often the reason for an uncertain result, too; a certain one is another matter.
@@ -101,8 +101,8 @@ function capture(job::Job)
     throw(CaptureError(job.name, reasons(job, job.losses)))
 end
 
-capture_entry(job::Job) =
-    capture(job.entry, ENTRY_ARGUMENTS, job.name, job.arguments, string(job.result), Capture.allowed_libraries(), job.types)
+capture_entry(job::Job, types::Vector{Any}) =
+    capture(job.entry, ENTRY_ARGUMENTS, job.name, job.arguments, string(job.result), Capture.allowed_libraries(), Any[job.types; types])
 
 # Obstacles as reasons, at the line where the function is defined.
 function reasons(job::Job, found::Vector{Obstacle})

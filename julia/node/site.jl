@@ -14,9 +14,11 @@ mutable struct CallSite
     shipped::Union{Nothing,Shipped}
     codes::Vector{API.Handle}    # by client
     id::Vector{UInt8}            # the code id, once a client has computed it
+    job::Any                     # what was captured
+    types::Vector{Any}           # types that its values turned out to hold, beyond what their declarations say
 end
 
-CallSite() = CallSite(0, 0, Union{}, nothing, API.Handle[], UInt8[])
+CallSite() = CallSite(0, 0, Union{}, nothing, API.Handle[], UInt8[], nothing, Any[])
 
 # By identity, which types of the same parameters share; a `Dict` would have its functions compiled for each type that is a key.
 const SITES = IdDict{Any,CallSite}()
@@ -78,7 +80,9 @@ Make the site's code the one that a local call would run now: capture it if it n
             retire(site)
         end
         if site.shipped === nothing
-            site.shipped, site.result = ship(call[]...)
+            site.job = job_of(call[]...)
+            learn_types!(site, Ref{Any}(payload(call[]...)), IdDict{Any,Int}(T => 1 for T in site.job.types))
+            site.shipped, site.result = capture(site.job, site.types), site.job.result
         end
         site.world = world
         return code_for(site, client)
@@ -108,11 +112,39 @@ function retire(site::CallSite)
     return forget(site)
 end
 
-# Capture the call: what is shipped, and the type of its result.
-function ship(@nospecialize(f), @nospecialize(arguments), @nospecialize(keywords))
+# The job of a call, which is checked to be one.
+function job_of(@nospecialize(f), @nospecialize(arguments), @nospecialize(keywords))
     check_method(from_argument(f), map(from_argument, arguments), map(from_argument, keywords))
-    job = Job(typeof(f), typeof(arguments), typeof(keywords))
-    return capture(job), job.result
+    return Job(typeof(f), typeof(arguments), typeof(keywords))
+end
+
+# No sane program has so many types in one place; each time they are captured anew.
+const MAX_RELEARNED = 1000
+
+# Remember what types the payload `values` holds besides those in `known`.
+function learn_types!(site::CallSite, values::Base.RefValue{Any}, known::IdDict{Any,Int})
+    crossing(typeof(values[])) == GRAPH && length(site.types) <= MAX_RELEARNED || return false
+    foreach(T -> known[T] = 1, site.types)
+    found = unknown_types(values, known)
+    append!(site.types, found)
+    return !isempty(found)
+end
+
+"""
+    relearn(site, client, Ref{Any}(values)) -> API.Handle
+
+The code that also knows the types that the payload `values` holds, captured again; C_NULL if that would change nothing.
+"""
+@noinline function relearn(site::CallSite, client::Client, values::Base.RefValue{Any})
+    lock(CAPTURE_LOCK) do
+        site.shipped === nothing && return API.Handle(C_NULL)
+        learn_types!(site, values, copy(site.shipped.numbers)) || return API.Handle(C_NULL)
+        # The old code may still be called by others: it stays.
+        shipped = capture(site.job, site.types)
+        empty!(site.codes)
+        site.shipped = shipped
+        return code_for(site, client)
+    end
 end
 
 # A call that has no method fails here as it would locally. (Keywords are sorted by a function of their own, which takes any; whether all are wanted

@@ -5,6 +5,7 @@
 //! a tail behind the graph. Both without recursion; shared and cyclic references become back references. `read.rs` is the
 //! way back, for arguments; `value.rs` is what shipped code calls.
 
+mod big;
 mod read;
 mod value;
 
@@ -52,6 +53,8 @@ pub mod tag {
     pub const SVEC: u8 = 11;
     pub const DEFERRED: u8 = 12;
     pub const LONG_STRING: u8 = 13;
+    pub const BIG_INT: u8 = 14;
+    pub const BIG_FLOAT: u8 = 15;
 }
 
 /// How the elements of an ARRAY are written.
@@ -533,6 +536,10 @@ impl Encoder<'_> {
         } else {
             // No identity: it is written again where it is met again.
             self.numbered += 1;
+        }
+        if let Some(kind) = big::kind(record) {
+            // SAFETY: of that type.
+            return unsafe { self.big(value, kind, number) };
         }
         self.out.push(tag::STRUCT);
         self.u32(number);

@@ -5,7 +5,7 @@
 //! obey Julia's layouts then; whether they obey their authors' invariants (a `Dict` with tables of one length, say) is
 //! beyond any decoder, and whoever may send arguments may send code, too.
 
-use super::{ByAddress, FIRST_OBJECT_TYPE, TAIL_BYTES, form, tag};
+use super::{ByAddress, FIRST_OBJECT_TYPE, TAIL_BYTES, big, form, tag};
 use crate::array::{Header, bc_array_over, new_array};
 use crate::builtin::{Builtins, id};
 use crate::constant::Constants;
@@ -20,9 +20,9 @@ use std::ptr;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Malformed(pub(crate) &'static str);
 
-type Read<T> = Result<T, Malformed>;
+pub(super) type Read<T> = Result<T, Malformed>;
 
-fn check(holds: bool, otherwise: &'static str) -> Read<()> {
+pub(super) fn check(holds: bool, otherwise: &'static str) -> Read<()> {
     if holds {
         Ok(())
     } else {
@@ -230,6 +230,10 @@ impl Reader {
                 }
             }
             tag::TYPE => Ok(self.type_cell()?.value()),
+            // SAFETY: as above.
+            tag::BIG_INT => unsafe { self.big_int() },
+            // SAFETY: as above.
+            tag::BIG_FLOAT => unsafe { self.big_float() },
             tag::SVEC => {
                 let count = self.u32()? as usize;
                 check(count <= self.end - self.at, ENDS)?;
@@ -253,7 +257,10 @@ impl Reader {
         let record = cell.record();
         let is_struct = record.flags & flag::CONCRETE != 0
             && record.flags & (flag::SPECIAL | flag::ARRAY | flag::ABSTRACT) == 0;
-        check(is_struct, "a struct is of a type that is none")?;
+        check(
+            is_struct && big::kind(record).is_none(),
+            "a struct is of a type that is none",
+        )?;
         let size = self.u32()?;
         check(size == record.size, "a struct is not of its type's size")?;
         let bytes = ptr::from_ref(self.take(size.into())?);
@@ -467,7 +474,7 @@ impl Reader {
         Ok(self.plans.len() - 1)
     }
 
-    fn keep(&mut self, value: *mut Value) -> *mut Value {
+    pub(super) fn keep(&mut self, value: *mut Value) -> *mut Value {
         self.made.push(value);
         value
     }
@@ -477,7 +484,7 @@ impl Reader {
         unsafe { &*self.constants }
     }
 
-    fn type_cell<'a>(&mut self) -> Read<&'a TypeCell> {
+    pub(super) fn type_cell<'a>(&mut self) -> Read<&'a TypeCell> {
         let number = self.u32()?;
         if number < FIRST_OBJECT_TYPE {
             let known = u16::try_from(number)
@@ -496,7 +503,7 @@ impl Reader {
     // --- bytes ---------------------------------------------------------------------------------------------------------
 
     /// The next bytes of the graph.
-    fn take<'a>(&mut self, count: u64) -> Read<&'a [u8]> {
+    pub(super) fn take<'a>(&mut self, count: u64) -> Read<&'a [u8]> {
         check(count <= (self.end - self.at) as u64, ENDS)?;
         let from = self.payload.wrapping_add(self.at);
         self.at += count as usize;
@@ -513,11 +520,11 @@ impl Reader {
         self.word::<1>().map(|[byte]| byte)
     }
 
-    fn u32(&mut self) -> Read<u32> {
+    pub(super) fn u32(&mut self) -> Read<u32> {
         self.word().map(u32::from_le_bytes)
     }
 
-    fn u64(&mut self) -> Read<u64> {
+    pub(super) fn u64(&mut self) -> Read<u64> {
         self.word().map(u64::from_le_bytes)
     }
 
