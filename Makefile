@@ -14,7 +14,7 @@ export JULIA
 
 .PHONY: help
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | awk -F'\t' '{ printf "%-12s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | awk -F'\t' '{ printf "%-17s %s\n", $$1, $$2 }'
 
 .PHONY: setup
 setup: ## install what this machine lacks (Debian 12), or name it
@@ -23,6 +23,10 @@ setup: ## install what this machine lacks (Debian 12), or name it
 .PHONY: build
 build: setup ## libbitcode and bitcode-node
 	@$(tools) && "$$JULIA" --startup-file=no --project=. deps/build.jl
+
+.PHONY: node-aarch64
+node-aarch64: setup ## the same for aarch64, and what emulates it here: launch(2; arch = :aarch64)
+	@bash deps/aarch64.sh
 
 .PHONY: demo
 demo: build ## four nodes, a Mandelbrot set, and what is special
@@ -33,7 +37,7 @@ test: setup ## every suite; the last line says how many passed
 	@bash test/all.sh
 
 .PHONY: bench
-bench: build ## benchmarks, all or NAME=latency|cold|speed|bandwidth|archive
+bench: build ## benchmarks, all or NAME=latency|cold|speed|alloc|bandwidth|archive
 	@$(tools) && "$$CARGO" build --release --locked -p bitcode-bench && \
 	    "$$JULIA" --startup-file=no --project=. bench/run.jl $(NAME)
 

@@ -4,7 +4,7 @@ import Distributed: launch
 using Random: RandomDevice
 
 """
-    launch(; transport = "auto", cache_bytes = nothing, log = nothing, timeout = 30) -> Node
+    launch(; arch = nothing, transport = "auto", cache_bytes = nothing, log = nothing, timeout = 30) -> Node
     launch(n; …) -> Vector{Node}
 
 Start one node, or `n` of them, on this machine and connect to it. Each is a process of its own, without Julia, that nobody without its
@@ -13,11 +13,16 @@ fresh random key can talk to. It ends with `close`, or with this process.
 `transport` is "auto", "shm", "tcp" or a list in UCX's own words; `cache_bytes` how much code it keeps; `log` the level of what it writes to
 its log (`BitCode.node_log(node)`), such as "info" or "debug"; `timeout` how long it may take to start, in seconds.
 
+`arch` is the kind of machine: this one's own unless said otherwise, or `:aarch64`, which an x86-64 machine emulates (slowly, and over TCP
+only): build it with `make node-aarch64`.
+
 ```julia
 node = launch()
 @remote node 1 + 1
 nodes = launch(4; transport = "shm")
 @remote nodes exp(1.0)
+others = launch(2; arch = :aarch64)
+@remote others exp(1.0)
 ```
 """
 launch(; options...) = only_one(launch_all(1; options...))
@@ -29,10 +34,11 @@ end
 
 only_one(nodes::Vector{Node}) = nodes[1]
 
-function launch_all(n::Int; transport::AbstractString = "auto", cache_bytes::Union{Nothing,Integer} = nothing, log = nothing, timeout::Real = 30)
+function launch_all(n::Int; arch::Union{Nothing,Symbol,AbstractString} = nothing, transport::AbstractString = "auto",
+                    cache_bytes::Union{Nothing,Integer} = nothing, log = nothing, timeout::Real = 30)
     timeout > 0 || throw(ArgumentError("the timeout has to be positive, not $timeout seconds"))
+    program, transport = is_foreign(arch) ? (emulated_node(arch), emulated_transport(transport)) : (`$(node_program())`, String(transport))
     client = client_for(transport)
-    program = node_program()
     started = NodeProcess[]
     launched = Node[]
     try

@@ -7,7 +7,7 @@ A process that runs shipped functions, from [`launch`](@ref) or [`connect`](@ref
 [`remotecall_fetch`](@ref); `isopen(node)` tells whether it can be called, `close(node)` ends the connection (and the process, if it was
 launched here).
 
-`node.address`, `node.pid`, `node.hostname`, `node.cpu`, `node.transport` say what it is.
+`node.address`, `node.pid`, `node.hostname`, `node.arch`, `node.cpu`, `node.transport` say what it is.
 """
 mutable struct Node
     session::API.Handle
@@ -139,13 +139,15 @@ end
 
 state(node::Node) = isopen(node) ? "open" : "closed"
 
-Base.show(io::IO, node::Node) = print(io, "Node(", repr(node.address), ", ", state(node), ")")
+# The architecture only where it is another one than here.
+Base.show(io::IO, node::Node) =
+    print(io, "Node(", repr(node.address), ", ", is_foreign(node.arch) ? "$(node.arch), " : "", state(node), ")")
 
 # What there is to say, as pairs of words.
 function description(node::Node)
     machine = join(filter(!isnothing, [node.cpu, node.arch === nothing ? nothing : "($(node.arch))"]), " ")
-    process = join(filter(!isnothing, ["$(node.pid)", node.hostname === nothing ? nothing : "on $(node.hostname)",
-                                       node.process === nothing ? nothing : "(launched here)"]), " ")
+    launched = node.process === nothing ? nothing : is_foreign(node.arch) ? "(launched here, emulated)" : "(launched here)"
+    process = join(filter(!isnothing, ["$(node.pid)", node.hostname === nothing ? nothing : "on $(node.hostname)", launched]), " ")
     return ["state" => state(node), "transport" => string(node.transport), "cpu" => machine, "process" => process]
 end
 
