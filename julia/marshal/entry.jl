@@ -47,7 +47,24 @@ end
 # The payload as a value of the type `T`.
 @inline function unpacked(::Type{T}, from::Arrived) where {T}
     is_graph(T) || return read_value(InPlace(), T, from.base, 0)
-    return ccall("extern bc_unpack", llvmcall, Any, (Int64, Int64, Int64), reinterpret(Int64, from.base), from.length, reinterpret(Int64, from.call))::T
+    value = ccall("extern bc_unpack", llvmcall, Any, (Int64, Int64, Int64), reinterpret(Int64, from.base), from.length, reinterpret(Int64, from.call))::T
+    hash_tables_anew(T, from)
+    return value
+end
+
+@inline @generated function hash_tables_anew(::Type{T}, from::Arrived) where {T}
+    block = Expr(:block)
+    for D in identity_tables(T)
+        push!(block.args, quote
+            while true
+                table = ccall("extern bc_table", llvmcall, Any, (Int64, Any), reinterpret(Int64, from.call), $D)
+                table === nothing && break
+                hash_anew!(table::$D)
+            end
+        end)
+    end
+    push!(block.args, nothing)
+    return block
 end
 
 @inline function call_unpacked(::Type{F}, ::Type{A}, ::Type{NamedTuple{K,V}}, from::Arrived) where {F,A,K,V}

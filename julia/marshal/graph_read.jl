@@ -56,6 +56,7 @@ struct ReadPlan
     only::Vector{UInt}       # the address of that type, if there is but one
     pointers::Vector{Int}
     selectors::Vector{Tuple{Int,Int}} # where inline unions have theirs, and how many members they have
+    table::Bool              # its objects are to be hashed anew
 end
 
 # References that are still to be read.
@@ -78,6 +79,7 @@ mutable struct GraphReader
     objects::Vector{Any} # those of the archive
     deferrable           # those of them that may be called here
     made::Vector{Any}    # by order of first appearance
+    tables::Vector{Any}  # those that are to be hashed anew
     frames::Vector{ReadFrame}
     plans::Vector{ReadPlan}
     by_number::Dict{UInt32,Int}
@@ -87,7 +89,7 @@ mutable struct GraphReader
 end
 
 GraphReader(place, stop, length, exception, objects, deferrable) =
-    GraphReader(place, 0, stop, length, 0, exception, objects, deferrable, Any[], ReadFrame[], ReadPlan[], Dict{UInt32,Int}(), 0, 0, 0)
+    GraphReader(place, 0, stop, length, 0, exception, objects, deferrable, Any[], Any[], ReadFrame[], ReadPlan[], Dict{UInt32,Int}(), 0, 0, 0)
 
 struct Undefined end
 
@@ -120,14 +122,15 @@ end
 function read_graph(r::GraphReader)
     # References are stored into objects as raw memory, without the collector's knowledge: it has to wait.
     enabled = GC.enable(false)
-    try
-        value = read_whole!(r)
-        value isa Undefined && broken("it is undefined")
-        r.exception || r.at == r.stop || broken("something follows it")
-        return value
+    value = try
+        read_whole!(r)
     finally
         GC.enable(enabled)
     end
+    value isa Undefined && broken("it is undefined")
+    r.exception || r.at == r.stop || broken("something follows it")
+    foreach(table -> Base.invokelatest(hash_anew!, table), r.tables)
+    return value
 end
 
 # A value with all that it refers to.
@@ -355,6 +358,7 @@ function read_struct!(r::GraphReader)
     end
     object = keep!(r, new_object(type, place, bytes))
     bytes == 0 && return object
+    plan.table && push!(r.tables, object)
     memory = UInt(object_memory(object))
     settle(plan, memory, 1)
     count == 0 || push!(r.frames, ReadFrame(memory, 0, count, number, length(r.made), true))
@@ -453,7 +457,7 @@ only_address(@nospecialize(F)) = F isa DataType && isconcretetype(F) ? address_o
 
 function read_plan(@nospecialize(T))
     plan(kind, size, rank, slots, pointers, selectors) =
-        ReadPlan(T, kind, size, rank, Int[s.first for s in slots], Any[s.second for s in slots], UInt[only_address(s.second) for s in slots], pointers, selectors)
+        ReadPlan(T, kind, size, rank, Int[s.first for s in slots], Any[s.second for s in slots], UInt[only_address(s.second) for s in slots], pointers, selectors, table_by_identity(T) !== false)
     none = Pair{Int,Any}[]
     T isa DataType && isconcretetype(T) || broken("`$T` has no objects")
     T <: Union{String,Symbol,Core.SimpleVector,Type} && return plan(PLAN_NEVER, 0, 0, none, no_slots(), Tuple{Int,Int}[])

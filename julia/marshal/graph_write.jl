@@ -42,6 +42,7 @@ struct Plan
     slots::Vector{Int}      # where references are in an object, or in an element
     pointers::Vector{Int}   # where pointers are
     numbered::Bool          # its objects are remembered
+    table::Bool             # its objects may be tables that cannot be hashed anew where they arrive
 end
 
 """
@@ -52,13 +53,14 @@ What writing and reading for one archive needs to know of types.
 mutable struct Plans
     numbers::IdDict{Any,Int}
     wanted::Union{Nothing,Vector{Any}} # the types that it lacks are collected here, if anywhere
+    tables::Vector{Any}                # the types of tables that the entry hashes anew
     by_address::Dict{UInt,Int32}
     all::Vector{Plan}
     last::UInt
     last_plan::Int
 end
 
-Plans(numbers::IdDict{Any,Int}, wanted = nothing) = Plans(numbers, wanted, Dict{UInt,Int32}(), Plan[], UInt(0), 0)
+Plans(numbers::IdDict{Any,Int}, wanted, tables) = Plans(numbers, wanted, tables, Dict{UInt,Int32}(), Plan[], UInt(0), 0)
 
 """
     Unsendable(message, place, new_type)
@@ -98,11 +100,12 @@ mutable struct GraphWriter
     count::UInt32
     frames::Vector{WriteFrame}
     depth::Int
+    reference::Int           # which one of the innermost frame is being written
 end
 
 const SEEN_AT_FIRST = 64
 
-GraphWriter() = GraphWriter(UInt8[], 0, Tuple{Int,Ptr{UInt8},Int}[], 0, zeros(UInt, SEEN_AT_FIRST), zeros(UInt32, SEEN_AT_FIRST), 0, 0, WriteFrame[], 0)
+GraphWriter() = GraphWriter(UInt8[], 0, Tuple{Int,Ptr{UInt8},Int}[], 0, zeros(UInt, SEEN_AT_FIRST), zeros(UInt32, SEEN_AT_FIRST), 0, 0, WriteFrame[], 0, 0)
 
 function reset!(w::GraphWriter, bytes::Vector{UInt8})
     w.bytes = bytes
@@ -148,6 +151,7 @@ function write_frame!(w::GraphWriter, plans::Plans, frame::WriteFrame)
     if frame.plan == 0
         while i < frame.count
             i += 1
+            w.reference = i
             write_reference!(w, plans, unsafe_load(Ptr{UInt}(frame.base), i))
             w.depth == depth || break
         end
@@ -157,6 +161,7 @@ function write_frame!(w::GraphWriter, plans::Plans, frame::WriteFrame)
         while i < frame.count
             element, slot = divrem(i, slots)
             i += 1
+            w.reference = i
             write_reference!(w, plans, unsafe_load(Ptr{UInt}(frame.base + element * plan.size + plan.slots[slot+1])))
             w.depth == depth || break
         end
@@ -346,6 +351,7 @@ function write_struct!(w::GraphWriter, plans::Plans, plan::Plan, number::Int, ad
         w.count += 1
     end
     isempty(plan.pointers) || check_pointers(w, plans, plan, address)
+    plan.table && check_table(w, plans, address)
     put!(w, Tag.STRUCT)
     put!(w, plan.number)
     put!(w, UInt32(plan.size))
@@ -482,7 +488,7 @@ end
 no_slots() = Int[]
 
 function plan_of(plans::Plans, @nospecialize(T))
-    simple(kind) = Plan(T, kind, NO_NUMBER, 0, 0, no_slots(), no_slots(), true)
+    simple(kind) = Plan(T, kind, NO_NUMBER, 0, 0, no_slots(), no_slots(), true, false)
     T === String && return simple(PLAN_STRING)
     T === Symbol && return simple(PLAN_SYMBOL)
     T === DataType && return simple(PLAN_TYPE)
@@ -490,23 +496,24 @@ function plan_of(plans::Plans, @nospecialize(T))
     T <: Union{Type,Core.TypeofBottom,Module,TypeVar} && return simple(PLAN_KNOWN)
     is_of_process(T) && return simple(PLAN_NEVER)
     number = type_number(plans.numbers, T)
-    big(kind) = Plan(T, kind, number, 0, 0, no_slots(), no_slots(), true)
+    big(kind) = Plan(T, kind, number, 0, 0, no_slots(), no_slots(), true, false)
     T === BigInt && return big(PLAN_BIG_INT)
     T === BigFloat && return big(PLAN_BIG_FLOAT)
     if T <: Array
         E = eltype(T)
         if !Base.allocatedinline(E)
-            return Plan(T, PLAN_REFERENCES, number, 8, ndims(T), no_slots(), no_slots(), true)
+            return Plan(T, PLAN_REFERENCES, number, 8, ndims(T), no_slots(), no_slots(), true, false)
         end
-        E isa Union && return Plan(T, PLAN_UNIONS, number, Int(Base.bitsunionsize(E)), ndims(T), no_slots(), no_slots(), true)
+        E isa Union && return Plan(T, PLAN_UNIONS, number, Int(Base.bitsunionsize(E)), ndims(T), no_slots(), no_slots(), true, false)
         slots, pointers = Int[s.first for s in reference_slots(E)], pointer_places(E)
         isempty(pointers) || return simple(PLAN_NEVER)
-        return Plan(T, isempty(slots) ? PLAN_BYTES : PLAN_INLINE, number, Int(Base.elsize(T)), ndims(T), slots, pointers, true)
+        return Plan(T, isempty(slots) ? PLAN_BYTES : PLAN_INLINE, number, Int(Base.elsize(T)), ndims(T), slots, pointers, true, false)
     end
     slots = Int[s.first for s in reference_slots(T)]
     # A struct that nobody described cannot be filled: the fields of built-in types are described by archives, too.
     isempty(slots) || haskey(plans.numbers, T) || (number = NO_NUMBER)
-    return Plan(T, PLAN_STRUCT, number, Int(T.size), 0, slots, pointer_places(T), T.mutable || !isempty(slots))
+    return Plan(T, PLAN_STRUCT, number, Int(T.size), 0, slots, pointer_places(T), T.mutable || !isempty(slots),
+                table_by_identity(T) !== false && !any(D -> D === T, plans.tables))
 end
 
 # Where pointers are in an object.
@@ -538,7 +545,7 @@ end
 The types that a graph of `value` would name and that are not among `numbers`, those of objects and those that are values.
 """
 function unknown_types(value::Base.RefValue{Any}, numbers::IdDict{Any,Int})
-    plans = Plans(numbers, Any[])
+    plans = Plans(numbers, Any[], identity_tables(typeof(value[])))
     write_graph!(GraphWriter(), UInt8[], plans, value)
     return plans.wanted
 end
@@ -551,22 +558,57 @@ function check_pointers(w::GraphWriter, plans::Plans, plan::Plan, address::UInt)
     return nothing
 end
 
-# "argument 1, field `x` of `P`, element 3"
+# A table in a place whose type does not tell that it is one, or of what keys: the entry has no code to hash it anew.
+function check_table(w::GraphWriter, plans::Plans, address::UInt)
+    table = unsafe_pointer_to_objref(Ptr{Cvoid}(address))::HashTable
+    for key in keys(table)
+        hashes_by_identity(typeof(key)) === false && continue
+        refuse(w, plans, "is a `$(typeof(table))` with a key of type `$(typeof(key))`, which is found by its identity; declare the type of the keys")
+    end
+    return nothing
+end
+
+# "argument 1, field `x` of `P`, element 3": where the writer is.
 function place_of(w::GraphWriter, plans::Plans)
     words = String[]
     for depth in 1:w.depth
         frame = w.frames[depth]
-        owner = plans.all[frame.owner]
-        # The frame was not written back yet if it is the innermost.
-        push!(words, frame_words(owner, frame.next))
+        T = plans.all[frame.owner].type
+        i = depth == w.depth ? w.reference : frame.next
+        if T <: Array || T === Core.SimpleVector
+            slots = plans.all[frame.owner].slots
+            element, slot = T <: Array && !isempty(slots) ? divrem(i - 1, length(slots)) : (i - 1, 0)
+            push!(words, "element $(element + 1)")
+            isempty(slots) || append!(words, slot_words(eltype(T), slots[slot+1]))
+        else
+            offset = plans.all[frame.owner].slots[i]
+            append!(words, depth == 1 ? argument_words(T, offset) : slot_words(T, offset))
+        end
     end
     return join(words, ", ")
 end
 
-function frame_words(owner::Plan, next::Int)
-    T = owner.type
-    T <: Array && return "an element of a `$T`"
-    T === Core.SimpleVector && return "an element of a simple vector"
-    slots = reference_slots(T)
-    return "a field of `$T`"
+# The field of a `T` with the reference at `offset`, and the field of that one if it is inline…
+function slot_words(@nospecialize(T), offset::Int)
+    words = String[]
+    while T isa DataType && !(T <: Union{Array,String})
+        i = findlast(i -> fieldoffset(T, i) <= offset, 1:fieldcount(T))
+        i === nothing && break
+        push!(words, field_words(T, i))
+        offset -= Int(fieldoffset(T, i))
+        Base.allocatedinline(fieldtype(T, i)) || break
+        T = fieldtype(T, i)
+    end
+    return words
+end
+
+# The same for a payload: the function, if it has captured something, the arguments, the keyword arguments.
+function argument_words(@nospecialize(T), offset::Int)
+    part = findlast(i -> fieldoffset(T, i) <= offset, 1:fieldcount(T))
+    within = slot_words(fieldtype(T, part), offset - Int(fieldoffset(T, part)))
+    fieldcount(T) == 3 && part == 1 && return within
+    isempty(within) && return ["an argument"]
+    which = part == fieldcount(T) ? "keyword argument" : "argument"
+    within[1] = replace(within[1], "element" => which)
+    return within
 end

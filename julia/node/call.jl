@@ -134,13 +134,13 @@ As `pack!`, for values with references; and the code to call, which is another o
     writers = FREE_WRITERS[Threads.threadid()]
     writer = isempty(writers) ? GraphWriter() : pop!(writers)
     length = try
-        write_graph!(writer, buffer.head, plans_of(site.shipped), values)
+        write_graph!(writer, buffer.head, plans_of(site), values)
     catch e
-        e isa Unsendable && e.new_type !== nothing || rethrow()
-        newer = relearn(site, node.client, values)
-        newer == C_NULL && rethrow()
+        e isa Unsendable || rethrow()
+        newer = e.new_type === nothing ? API.Handle(C_NULL) : relearn(site, node.client, values)
+        newer == C_NULL && throw(refusal(site.job, e))
         code = newer
-        write_graph!(writer, buffer.head, plans_of(site.shipped), values)
+        write_graph!(writer, buffer.head, plans_of(site), values)
     end
     segments = graph_segments!(buffer, writer, length)
     push!(writers, writer)
@@ -166,7 +166,11 @@ function graph_segments!(buffer::CallBuffer, writer::GraphWriter, length::Int)
     return Base.length(segments)
 end
 
-plans_of(shipped) = shipped.plans === nothing ? (shipped.plans = Plans(shipped.numbers)) : shipped.plans::Plans
+function plans_of(site::CallSite)
+    shipped = site.shipped
+    shipped.plans === nothing && (shipped.plans = Plans(shipped.numbers, nothing, site.job.tables))
+    return shipped.plans::Plans
+end
 
 @noinline function read_graph_result(place::Ptr{UInt8}, length::Int, shipped)
     try

@@ -14,10 +14,11 @@ struct Job
     losses::Vector{Obstacle}    # why the result cannot
     method::Union{Nothing,Method} # what the call would run; it has the user's line
     types::Vector{Any}            # what graphs of its values may name
+    tables::Vector{Any}           # the types of tables that its entry hashes anew
 
     # One constructor for all: Julia would compile a new one for each type of entry.
-    Job(@nospecialize(entry), @nospecialize(result), name, arguments, obstacles, losses, method, types) =
-        new(entry, result, name, arguments, obstacles, losses, method, types)
+    Job(@nospecialize(entry), @nospecialize(result), name, arguments, obstacles, losses, method, types, tables) =
+        new(entry, result, name, arguments, obstacles, losses, method, types, tables)
 end
 
 function Job(@nospecialize(F), @nospecialize(A), @nospecialize(W))
@@ -33,18 +34,18 @@ function Job(@nospecialize(F), @nospecialize(A), @nospecialize(W))
     # With a result that cannot cross, the entry serves to find out why the compiler thinks that it is of such a type.
     entry = Entry{F,A,W,isempty(losses) ? R : Nothing}()
     words = signature_words(A, W)
-    return Job(entry, R, callable_name(F) * words, words, found, losses, method_of(F, A), graph_types(F, A, fieldtypes_tuple(W), R))
+    return Job(entry, R, callable_name(F) * words, words, found, losses, method_of(F, A), graph_types(F, A, W, R)...)
 end
 
-fieldtypes_tuple(@nospecialize(W)) = Tuple{fieldtypes(W)...}
-
-# The types that the archive describes for graphs' sake.
-function graph_types(@nospecialize(F), @nospecialize(A), @nospecialize(V), @nospecialize(R))
+# The types that the archive describes for graphs' sake, and those of tables that the entry hashes anew.
+function graph_types(@nospecialize(F), @nospecialize(A), @nospecialize(W), @nospecialize(R))
+    V = Tuple{fieldtypes(W)...}
     payload = Base.issingletontype(F) ? Tuple{A,V} : Tuple{F,A,V}
     wanted = Any[]
     crossing(payload) == GRAPH && push!(wanted, payload)
+    tables = isempty(wanted) ? Any[] : identity_tables(payload)
     crossing(R) == GRAPH && push!(wanted, R)
-    return reachable_types(wanted...)
+    return reachable_types(wanted...), tables
 end
 
 """
@@ -110,3 +111,6 @@ function reasons(job::Job, found::Vector{Obstacle})
     name, file, line = method === nothing ? (job.name, "", 0) : (string(method.name), string(method.file), Int(method.line))
     return [Reason(:type, obstacle.message, obstacle.advice, name, file, line, Capture.Frame[]) for obstacle in found]
 end
+
+# A value that cannot cross, though its type did not say so.
+refusal(job::Job, e::Unsendable) = CaptureError(job.name, reasons(job, [Obstacle(string(e.place, " ", e.message), MAKE_IT_THERE)]))

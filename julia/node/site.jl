@@ -125,7 +125,11 @@ const MAX_RELEARNED = 1000
 function learn_types!(site::CallSite, values::Base.RefValue{Any}, known::IdDict{Any,Int})
     crossing(typeof(values[])) == GRAPH && length(site.types) <= MAX_RELEARNED || return false
     foreach(T -> known[T] = 1, site.types)
-    found = unknown_types(values, known)
+    found = try
+        unknown_types(values, known)
+    catch e
+        throw(e isa Unsendable ? refusal(site.job, e) : e)
+    end
     append!(site.types, found)
     return !isempty(found)
 end

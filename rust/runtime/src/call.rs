@@ -3,7 +3,7 @@
 use crate::constant::Constants;
 use crate::defer::Deferred;
 use crate::graph::{Encoder, Packed, Purpose, Reader, pack_result};
-use crate::layout::Value;
+use crate::layout::{DataType, Value, type_of};
 use crate::library;
 use crate::machine::{FloatControl, Landing, bc_enter, bc_leave};
 use crate::memory::or_throw;
@@ -192,6 +192,10 @@ pub(crate) struct Call {
     pub(crate) malformed: Cell<Option<&'static str>>,
     /// What reads the payload, while it does.
     reader: UnsafeCell<Option<Box<Reader>>>,
+    /// Hash tables that the payload held.
+    tables: RefCell<Vec<*mut Value>>,
+    /// Of which type one of them was asked for last, and where to look for the next.
+    next_table: Cell<(*const DataType, usize)>,
     memory: usize,
     payload: Range<usize>,
     /// What the origin makes when it gets the exception, the newest first.
@@ -214,10 +218,28 @@ impl Call {
         &raw mut **place.insert(Box::new(reader))
     }
 
-    /// Gives the reader's memory back.
-    pub(crate) fn forget_reader(&self) {
+    /// Gives the reader's memory back, but for the tables that it found.
+    pub(crate) fn finish_reading(&self) {
         // SAFETY: as above.
-        unsafe { *self.reader.get() = None };
+        let reader = unsafe { &mut *self.reader.get() }.take();
+        if let Some(reader) = reader {
+            self.tables.replace(reader.into_tables());
+        }
+    }
+
+    /// The next of those tables that is of this type.
+    ///
+    /// # Safety
+    /// - they are alive.
+    pub(crate) unsafe fn next_table(&self, ty: *const DataType) -> Option<*mut Value> {
+        let (of, from) = self.next_table.get();
+        let from = if ptr::eq(of, ty) { from } else { 0 };
+        let tables = self.tables.borrow();
+        // SAFETY: the caller's promise.
+        let wanted = |table: &*mut Value| ptr::eq(unsafe { type_of(*table) }, ty);
+        let place = tables[from..].iter().position(wanted)?;
+        self.next_table.set((ty, from + place + 1));
+        Some(tables[from + place])
     }
 }
 
@@ -264,6 +286,8 @@ pub unsafe fn run(
         holding: Cell::new(false),
         malformed: Cell::new(None),
         reader: UnsafeCell::new(None),
+        tables: RefCell::new(Vec::new()),
+        next_table: Cell::new((ptr::null(), 0)),
         memory: limits.memory,
         payload: range_of(payload),
         deferred: Cell::new(ptr::null()),

@@ -10,7 +10,7 @@ mod read;
 mod value;
 
 pub(crate) use read::Reader;
-pub(crate) use value::{Packed, bc_return, bc_unpack, pack_result};
+pub(crate) use value::{Packed, bc_return, bc_table, bc_unpack, pack_result};
 
 use crate::builtin::{Builtins, id};
 use crate::constant::Constants;

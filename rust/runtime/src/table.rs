@@ -50,7 +50,7 @@ macro_rules! addresses {
 fn runtime() -> Vec<(&'static str, usize)> {
     let mut symbols = addresses! {
         call::{bc_result, bc_throw},
-        graph::{bc_unpack, bc_return},
+        graph::{bc_unpack, bc_table, bc_return},
         defer::{bc_defer, bc_throw_deferred, bc_throw_static},
         print::{bc_print, bc_write},
         thread::{bc_thread_state},

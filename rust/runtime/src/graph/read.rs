@@ -41,6 +41,8 @@ struct Plan {
     slots: Box<[Slot]>,
     /// Selectors of inline unions: where they are, and how many members there are.
     selectors: Box<[(usize, u8)]>,
+    /// It is a hash table.
+    table: bool,
 }
 
 /// References that are still to be read.
@@ -72,6 +74,8 @@ pub(crate) struct Reader {
     /// Where the next piece of the tail may begin.
     tail: usize,
     made: Vec<*mut Value>,
+    /// The hash tables among them.
+    tables: Vec<*mut Value>,
     frames: Vec<Frame>,
     plans: Vec<Plan>,
     plan_of: ByAddress<usize>,
@@ -94,6 +98,7 @@ impl Reader {
             at: 0,
             tail: 0,
             made: Vec::new(),
+            tables: Vec::new(),
             frames: Vec::new(),
             plans: Vec::new(),
             plan_of: ByAddress::default(),
@@ -121,6 +126,11 @@ impl Reader {
         }
         check(self.at == self.end, "something follows the graph")?;
         Ok(root)
+    }
+
+    /// The hash tables that were read.
+    pub(crate) fn into_tables(self) -> Vec<*mut Value> {
+        self.tables
     }
 
     /// Reads on in the innermost frame until another one opens, or it is done.
@@ -285,6 +295,9 @@ impl Reader {
             made.cast::<u8>()
                 .copy_from_nonoverlapping(bytes.as_ptr(), bytes.len())
         };
+        if self.plans[plan].table {
+            self.tables.push(made);
+        }
         // SAFETY: one element of that size.
         unsafe { self.settle(made.cast(), plan, 0, 1) }?;
         if count > 0 {
@@ -304,7 +317,9 @@ impl Reader {
     /// # Safety
     /// - there are as many values, `stride` bytes apart.
     unsafe fn settle(&self, first: *mut u8, plan: usize, stride: usize, count: usize) -> Read<()> {
-        let Plan { slots, selectors } = &self.plans[plan];
+        let Plan {
+            slots, selectors, ..
+        } = &self.plans[plan];
         if slots.is_empty() && selectors.is_empty() {
             return Ok(());
         }
@@ -469,6 +484,9 @@ impl Reader {
         self.plans.push(Plan {
             slots: slots.into(),
             selectors: selectors.into(),
+            table: TABLES
+                .iter()
+                .any(|table| cell.record().name.starts_with(table)),
         });
         self.plan_of.insert(address, self.plans.len() - 1);
         Ok(self.plans.len() - 1)
@@ -545,6 +563,9 @@ impl Reader {
         Ok(ptr::slice_from_raw_parts_mut(from, count as usize))
     }
 }
+
+/// Names of the types that are hash tables.
+const TABLES: [&str; 2] = ["Base.Dict{", "Base.IdDict{"];
 
 /// As many dimensions as an array can have here.
 const MAX_DIMS: usize = 64;

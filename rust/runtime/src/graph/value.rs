@@ -1,9 +1,9 @@
 //! Values that cross as graphs: what shipped code calls to get its arguments and to hand over its result.
 
 use super::{Encoder, Reader, tag};
-use crate::builtin::id;
+use crate::builtin::{Builtins, id};
 use crate::call::{Call, Output};
-use crate::layout::{CACHE_ALIGN, Value, round_up};
+use crate::layout::{CACHE_ALIGN, DataType, Value, round_up};
 use crate::thread::ThreadState;
 
 /// For shipped code: the object that the payload describes, of which code may change everything. A payload that is malformed ends the
@@ -21,7 +21,7 @@ pub(crate) unsafe extern "C" fn bc_unpack(payload: i64, bytes: i64, call: i64) -
     // SAFETY: the reader is the call's own, and only used here.
     let read = unsafe { (*reader).read() };
     call.holding.set(false);
-    call.forget_reader();
+    call.finish_reading();
     match read {
         Ok(root) => root,
         Err(malformed) => {
@@ -30,6 +30,19 @@ pub(crate) unsafe extern "C" fn bc_unpack(payload: i64, bytes: i64, call: i64) -
             unsafe { crate::call::leave_malformed(ThreadState::current()) }
         }
     }
+}
+
+/// For shipped code: the next hash table of exactly this type among what the payload held, `nothing` after the last. The tables are
+/// alive as long as nobody has changed what was unpacked.
+///
+/// # Safety
+/// - called from shipped code, with what the entry was given, after [`bc_unpack`].
+pub(crate) unsafe extern "C" fn bc_table(call: i64, ty: *const DataType) -> *mut Value {
+    // SAFETY: the caller's promise.
+    let call = unsafe { &*(call as *const Call) };
+    // SAFETY: as above.
+    let next = unsafe { call.next_table(ty) };
+    next.unwrap_or_else(|| Builtins::get().nothing())
 }
 
 /// For shipped code: the value that the call ends with. It is packed when the entry returns 0.
