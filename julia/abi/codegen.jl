@@ -48,6 +48,14 @@ dispose(native::NativeCode) = LLVM.DisposeModule(llvm_module(native))
 # Is this process writing the package's precompiled file?
 is_precompiling() = ccall(:jl_generating_output, Cint, ()) != 0
 
+# Is there a method for a call of these types?
+has_method(@nospecialize(types)) = ccall(:jl_gf_invoke_lookup, Any, (Any, UInt), types, typemax(UInt)) !== nothing
+
+# Modules
+
+# The module whose variable `name` is in `m`, or `nothing`.
+owner_of(m::Module, name::Symbol) = ccall(:jl_binding_owner, Any, (Any, Any), m, name)::Union{Module,Nothing}
+
 # Symbols
 
 struct SymbolInfo # Dl_info

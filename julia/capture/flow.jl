@@ -166,6 +166,7 @@ function refined_return(narrowing::Narrowing, instance::Core.MethodInstance)
     source = inferred_source(instance, narrowing.world)
     source === nothing && return known.rettype
     body = Body(instance, source)
+    stand_in_for_globals!(narrowing, body)
     stand_in!(narrowing, body)
     refine_types!(narrowing, body, falses(length(source.code)))
     results = (operand_type(body, statement.args[1]) for statement in source.code if is_return(statement))

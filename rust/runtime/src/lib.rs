@@ -38,6 +38,7 @@ mod pages;
 mod print;
 mod string;
 pub mod symbol;
+mod system;
 mod table;
 pub mod thread;
 mod tuple;

@@ -4,7 +4,7 @@ use crate::builtin::{Builtins, id};
 use crate::layout::Value;
 use crate::{
     array, boxes, call, defer, dispatch, egal, error, exception, function, graph, hash, library,
-    machine, math, memory, number, print, string, thread, tuple,
+    machine, math, memory, number, print, string, system, thread, tuple,
 };
 use std::collections::HashMap;
 use std::sync::OnceLock;
@@ -24,6 +24,7 @@ fn table() -> &'static Table {
             slots(),
             math::symbols(),
             math::compiler_symbols(),
+            system::symbols(),
         ]
         .concat();
         let by_name = symbols.iter().copied().collect();
@@ -97,6 +98,7 @@ fn runtime() -> Vec<(&'static str, usize)> {
         math::{jl_hrtime, jl_clock_now},
         number::{jl_try_substrtod, jl_try_substrtof, jl_substrtod, jl_substrtof},
         library::{bc_call_slot, bc_random_bytes},
+        system::{bc_cpu_threads, bc_sleep, jl_gettimeofday},
     };
     symbols.extend([
         ("__sigsetjmp", machine::bc_setjmp as *const () as usize),

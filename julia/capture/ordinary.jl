@@ -1,0 +1,159 @@
+# Functions and variables of Julia that belong to a process, with an equivalent for shipped code: the streams, the clock, the machine,
+# names of types, buffers that are kept for a task. Shipped code has the equivalent in their place.
+
+# --- variables ---------------------------------------------------------------------------------------------------------------
+
+# Variables that are not constant here, and the value that they have on a node, or the function that gives it.
+struct Asked
+    f::Function
+end
+
+cpu_threads() = Int(ccall("extern bc_cpu_threads", llvmcall, Int32, ()))
+
+# By name; then by module. (Names keep their hashes when the package is precompiled, modules do not.)
+const GLOBAL_STAND_INS = Dict{Symbol,Pair{Module,Any}}(
+    :stdout => Base => NODE_OUTPUT, :stderr => Base => NODE_ERRORS, :Main => Core => Main, :CPU_THREADS => Base.Sys => Asked(cpu_threads))
+
+function global_stand_in(m::Module, name::Symbol)
+    found = get(GLOBAL_STAND_INS, name, nothing)
+    return found !== nothing && found[1] === Codegen.owner_of(m, name) ? found[2] : nothing
+end
+
+# The variable that an expression reads: `m.name`, or `getfield(m, :name)`.
+function variable_read(body::Body, @nospecialize(e))
+    e isa GlobalRef && return e
+    is_call(e) || return nothing
+    f, arguments = called(e)
+    length(arguments) == 2 || return nothing
+    parts = map(x -> constant(body, x), (f, arguments[1], arguments[2]))
+    any(isnothing, parts) && return nothing
+    reads = something(parts[1]) in (getfield, getproperty) && something(parts[2]) isa Module && something(parts[3]) isa Symbol
+    return reads ? GlobalRef(something(parts[2]), something(parts[3])) : nothing
+end
+
+# Reads of those variables in `body`, wherever they stand, become their equivalents.
+function stand_in_for_globals!(narrowing::Narrowing, body::Body)
+    code = body.source.code
+    for i in eachindex(code)
+        variable = variable_read(body, call_of(code[i]))
+        found = variable === nothing ? nothing : global_stand_in(variable.mod, variable.name)
+        if found isa Asked
+            target = only_method(narrowing, Tuple{typeof(found.f)})
+            infer!(target, narrowing.world)
+            replace_call!(body, i, Expr(:invoke, target, found.f))
+            body.source.ssavaluetypes[i] = Int
+        elseif found !== nothing
+            code[i] = QuoteNode(found)
+            body.source.ssavaluetypes[i] = typeof(found)
+        else
+            code[i] = with_equivalents(code[i])
+        end
+    end
+end
+
+# A statement with what stands for values in the place of those variables.
+function with_equivalents(statement::Expr)
+    any(stands_for_value, statement.args) || return statement
+    return Expr(statement.head, Any[equivalent(operand) for operand in statement.args]...)
+end
+with_equivalents(statement::Core.PiNode) = stands_for_value(statement.val) ? Core.PiNode(equivalent(statement.val), statement.typ) : statement
+function with_equivalents(statement::Core.PhiNode)
+    values = statement.values
+    any(k -> isassigned(values, k) && stands_for_value(values[k]), eachindex(values)) || return statement
+    new = copy(values)
+    for k in eachindex(new)
+        isassigned(new, k) && (new[k] = equivalent(new[k]))
+    end
+    return Core.PhiNode(statement.edges, new)
+end
+with_equivalents(@nospecialize(statement)) = statement
+
+equivalent(@nospecialize(operand)) = stands_for_value(operand) ? QuoteNode(global_stand_in(operand.mod, operand.name)) : operand
+
+function stands_for_value(@nospecialize(variable))
+    variable isa GlobalRef || return false
+    found = global_stand_in(variable.mod, variable.name)
+    return found !== nothing && !(found isa Asked)
+end
+
+# --- functions ---------------------------------------------------------------------------------------------------------------
+
+"`display` has no terminal to choose a way for: text, as a terminal would show it."
+function display_text(x)
+    show(IOContext(NODE_OUTPUT, :limit => true), MIME("text/plain"), x)
+    print(NODE_OUTPUT, '\n')
+    return nothing
+end
+
+# A `sleep` that was inlined is a timer that is waited for. Here the timer holds nothing but the time.
+timer(interval::Real, ::Type{Timer}, seconds::Real) = bare_timer(reinterpret(Ptr{Cvoid}, Float64(seconds)))
+@generated bare_timer(seconds::Ptr{Cvoid}) = Expr(:new, Timer, :seconds)
+function wait_for_timer(t::Timer)
+    ccall("extern bc_sleep", llvmcall, Cvoid, (Float64,), reinterpret(Float64, t.handle))
+    return true
+end
+function sleep_here(seconds::Real)
+    seconds >= 0 || throw(ArgumentError("cannot sleep for $seconds seconds"))
+    ccall("extern bc_sleep", llvmcall, Cvoid, (Float64,), Float64(seconds))
+    return nothing
+end
+
+# Names of types are known when the code is captured.
+type_text(@nospecialize(T), compact::Bool) = sprint(show, T; context=:compact => compact)
+@generated function show_type(io::IO, ::Type{T}) where {T}
+    full, compact = type_text(T, false), type_text(T, true)
+    full == compact && return :(write(io, $full); nothing)
+    return :(write(io, get(io, :compact, false)::Bool ? $compact : $full); nothing)
+end
+
+# A struct is shown field by field: they are counted out here.
+@generated function show_struct(io::IO, x::T) where {T}
+    n, bytes = fieldcount(T), sizeof(T)
+    parts = Any[:(show(io, T)), :(print(io, '('))]
+    if n == 0 && bytes != 0
+        push!(parts, :(print(io, "0x", string(reinterpret($(bits_type(bytes)), x), base=16, pad=$(2bytes)))))
+    elseif n > 0
+        fields = Any[]
+        for i in 1:n
+            push!(fields, :(isdefined(x, $i) ? show(inner, getfield(x, $i)) : print(io, Base.undef_ref_str)))
+            i < n && push!(fields, :(print(io, ", ")))
+        end
+        push!(parts, quote
+            if !Base.show_circular(io, x)
+                inner = IOContext(io, Pair{Symbol,Any}(:SHOWN_SET, x), Pair{Symbol,Any}(:typeinfo, Any))
+                $(fields...)
+            end
+        end)
+    end
+    return Expr(:block, parts..., :(print(io, ')')))
+end
+bits_type(bytes::Int) = get(Dict(1 => UInt8, 2 => UInt16, 4 => UInt32, 8 => UInt64, 16 => UInt128), bytes, UInt8)
+
+# What is known of the types of a pair's parts from what is known of the pair's.
+function pair_types(io::IO, ::Pair{A,B}) where {A,B}
+    known = get(io, :typeinfo, Any)
+    return known === Pair{A,B} ? (A => B) : (Any => Any)
+end
+
+# Floating-point numbers are printed by way of a buffer that is kept for each task; here it is made anew.
+digits_buffer() = Vector{UInt8}(undef, 309 + 17)
+
+# Whether there is a method is known when the code is captured, too.
+@generated has_method(::F, ::Type{T}) where {F,T<:Tuple} = Base.invokelatest(hasmethod, F.instance, T)::Bool
+@generated method_for(::Type{T}, world::UInt) where {T<:Tuple} = Codegen.has_method(T) ? true : nothing
+STAND_INS["jl_gf_invoke_lookup"] = method_for
+
+function register_stand_ins!()
+    for (f, stand_in) in (display => display_text, sleep => sleep_here, Base._trywait => wait_for_timer,
+            Base.show => show_type, Base.show_datatype => show_type, Base.Grisu.getbuf => digits_buffer, hasmethod => has_method,
+            Base._show_default => show_struct, Base.gettypeinfos => pair_types)
+        FUNCTION_STAND_INS[f] = stand_in
+    end
+    # What inlining leaves of a function with keywords is its body.
+    for name in names(Base; all=true)
+        startswith(string(name), "#Timer#") || continue
+        T = getfield(Base, name)
+        T isa DataType && isdefined(T, :instance) && (FUNCTION_STAND_INS[T.instance] = timer)
+    end
+end
+register_stand_ins!()
