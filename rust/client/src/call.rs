@@ -130,7 +130,8 @@ impl<F: Fabric> Call<F> {
         let end = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let core = self.handle.core();
         let spin = timeout.map_or(WAIT_SPIN, |timeout| timeout.min(WAIT_SPIN));
-        let state = core.spin(slot, spin);
+        let peer = slot.inner.lock().session.as_ref().map(|it| it.peer);
+        let state = peer.map_or(state, |peer| core.spin(slot, peer, spin));
         if state != CallState::Pending {
             return state;
         }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use bitcode_transport::Fabric;
+use bitcode_transport::{Fabric, PeerId};
 use parking_lot::Mutex;
 
 use crate::core::Core;
@@ -34,6 +34,29 @@ impl<F: Fabric> Clone for Client<F> {
 pub(crate) struct Handle<F: Fabric + 'static> {
     core: Arc<Core<F>>,
     helper: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// The way in for a node that there is no session with yet. Dropping it gives it up.
+pub struct WayIn<F: Fabric + 'static> {
+    handle: Arc<Handle<F>>,
+    peer: PeerId,
+    address: Vec<u8>,
+    used: bool,
+}
+
+impl<F: Fabric> WayIn<F> {
+    /// What the node is to be told: where to send its frames.
+    pub fn address(&self) -> &[u8] {
+        &self.address
+    }
+}
+
+impl<F: Fabric> Drop for WayIn<F> {
+    fn drop(&mut self) {
+        if !self.used {
+            self.handle.core.fabric.remove_peer(self.peer);
+        }
+    }
 }
 
 impl<F: Fabric> Handle<F> {
@@ -124,18 +147,34 @@ impl<F: Fabric> Client<F> {
         }
     }
 
-    /// Opens a session on terms that were agreed on elsewhere.
+    /// Makes a way in for a node.
+    ///
+    /// # Errors
+    /// The transport's.
+    pub fn way_in(&self) -> Result<WayIn<F>, ClientError> {
+        let (peer, address) = self.fabric().open_peer()?;
+        Ok(WayIn {
+            handle: Arc::clone(&self.0),
+            peer,
+            address,
+            used: false,
+        })
+    }
+
+    /// Opens a session on terms that were agreed on elsewhere, with a node that was given the address of `way`.
     ///
     /// # Errors
     /// The node's address is of no use here.
-    pub fn open(&self, terms: Terms) -> Result<Session<F>, ClientError> {
+    pub fn open(&self, mut way: WayIn<F>, terms: Terms) -> Result<Session<F>, ClientError> {
         let core = self.0.core();
         if core.stop.load(Ordering::Acquire) {
             return Err(ClientError::SessionClosed(terms.address));
         }
-        let peer = core.fabric.add_peer(&terms.welcome.worker_address)?;
-        let session = SessionCore::new(terms, peer, core.fabric.max_body() as u64);
+        core.fabric
+            .connect_peer(way.peer, &terms.welcome.worker_address)?;
+        let session = SessionCore::new(terms, way.peer, core.fabric.max_body() as u64);
         let session = Arc::new(session);
+        way.used = true;
         core.sessions.write().push(Arc::clone(&session));
         Ok(Session::new(Arc::clone(&self.0), session))
     }

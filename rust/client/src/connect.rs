@@ -37,13 +37,14 @@ impl<F: Fabric> Client<F> {
             check_loopback(address)?;
         }
         let end = Instant::now() + timeout;
+        let way = self.way_in()?;
         let hello = Hello {
             version: env!("CARGO_PKG_VERSION").into(),
             role: Role::Origin,
             pid: std::process::id(),
             hostname: hostname(),
             arch: std::env::consts::ARCH.into(),
-            worker_address: self.fabric().local_address(),
+            worker_address: way.address().to_vec(),
             transport: self.fabric().describe(),
             epoch: 1,
         };
@@ -51,12 +52,15 @@ impl<F: Fabric> Client<F> {
             .map_err(|error| explain(address, &error))?;
         let mut channel = connected.channel;
         let closer = channel.closer();
-        let session = self.open(Terms {
-            keys: connected.keys,
-            welcome: connected.welcome,
-            address: address.to_owned(),
-            hang_up: Some(Box::new(move || closer.close())),
-        })?;
+        let session = self.open(
+            way,
+            Terms {
+                keys: connected.keys,
+                welcome: connected.welcome,
+                address: address.to_owned(),
+                hang_up: Some(Box::new(move || closer.close())),
+            },
+        )?;
         let (core, watched) = session.watched();
         let spawned = std::thread::Builder::new()
             .name("bitcode-liveness".into())

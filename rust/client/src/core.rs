@@ -286,17 +286,26 @@ impl<F: Fabric> Core<F> {
 
     /// Drives the fabric once. Returns the number of deliveries.
     pub(crate) fn poll(&self) -> usize {
-        let delivered = self.fabric.poll(&mut Deliver::new(self));
+        self.polled(self.fabric.poll(&mut Deliver::new(self)))
+    }
+
+    /// Drives the fabric once for one node.
+    fn poll_peer(&self, peer: PeerId) -> usize {
+        self.polled(self.fabric.poll_peer(peer, &mut Deliver::new(self)))
+    }
+
+    #[inline]
+    fn polled(&self, delivered: usize) -> usize {
         if delivered > 0 && !self.failed_peers.lock().is_empty() {
             self.fail_reported_peers();
         }
         delivered
     }
 
-    /// Drives the fabric until the call is finished or `spin` has passed.
-    pub(crate) fn spin(&self, slot: &Slot, spin: Duration) -> CallState {
+    /// Drives the fabric, first of all for the call's own node, until the call is finished or `spin` has passed.
+    pub(crate) fn spin(&self, slot: &Slot, peer: PeerId, spin: Duration) -> CallState {
         let mut start: Option<Instant> = None;
-        if self.poll() == 0 {
+        if self.poll_peer(peer) == 0 {
             Self::look_ahead(slot);
         }
         loop {
@@ -305,11 +314,12 @@ impl<F: Fabric> Core<F> {
                 if state != CallState::Pending {
                     return state;
                 }
-                if self.poll() == 0 {
+                if self.poll_peer(peer) == 0 {
                     std::hint::spin_loop();
                 }
             }
-            // The clock is not read before the first polls are over: a warm call is back by then.
+            // Others may wait for what other nodes send. The clock is not read before the first polls are over: a warm call is back by then.
+            self.poll();
             let now = Instant::now();
             let spun = now - *start.get_or_insert(now);
             if spun >= spin {

@@ -28,7 +28,7 @@ mod slot;
 mod stats;
 
 pub use call::{Call, Outcome};
-pub use client::Client;
+pub use client::{Client, WayIn};
 pub use code::Code;
 pub use error::ClientError;
 pub use output::{Output, OutputNotify};

@@ -207,7 +207,7 @@ impl<F: Fabric> Session<F> {
         let state = if spin.is_zero() {
             slot.state()
         } else {
-            client.spin(slot, spin)
+            client.spin(slot, core.peer, spin)
         };
         match state {
             CallState::Value => {

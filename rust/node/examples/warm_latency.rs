@@ -107,6 +107,10 @@ fn unhex(text: &str) -> Vec<u8> {
 /// The other side's address, from standard input, after telling it ours.
 fn meet(own: &[u8]) -> Vec<u8> {
     println!("{}", hex(own));
+    parents_address()
+}
+
+fn parents_address() -> Vec<u8> {
     let mut line = String::new();
     std::io::stdin().read_line(&mut line).expect("an address");
     unhex(line.trim())
@@ -136,9 +140,8 @@ impl Sink for Echo<'_> {
 }
 
 fn echo(fabric: &UcxFabric) {
-    let peer = fabric
-        .add_peer(&meet(&fabric.local_address()))
-        .expect("a peer");
+    let (peer, own) = fabric.open_peer().expect("a peer");
+    fabric.connect_peer(peer, &meet(&own)).expect("a peer");
     end_with_parent();
     let mut sink = Echo(fabric, peer);
     loop {
@@ -159,8 +162,9 @@ impl Sink for Count {
 }
 
 fn bare(fabric: &UcxFabric, transport: &str, seconds: f64) -> (f64, f64) {
-    beside("echo", transport, &fabric.local_address(), |address| {
-        let peer = fabric.add_peer(&address).expect("a peer");
+    let (peer, own) = fabric.open_peer().expect("a peer");
+    beside("echo", transport, &own, |address| {
+        fabric.connect_peer(peer, &address).expect("a peer");
         let mut sink = Count(0);
         let mut sent = 0;
         let result = measure(seconds, || {
@@ -179,7 +183,7 @@ fn bare(fabric: &UcxFabric, transport: &str, seconds: f64) -> (f64, f64) {
 const SECRET: &[u8] = b"of the example";
 
 fn node(fabric: UcxFabric) {
-    let address = meet(&fabric.local_address());
+    let address = parents_address();
     let (outbox, _messages) = channel();
     let engine = Arc::new(Engine::new(
         fabric,
@@ -193,7 +197,8 @@ fn node(fabric: UcxFabric) {
         epoch: 1,
         name: "parent".into(),
     };
-    engine.open_session(opening).expect("a session");
+    let opened = engine.open_session(opening).expect("a session");
+    println!("{}", hex(&opened.address));
     let _pool = Pool::start(engine, PoolSettings::default()).expect("threads");
     end_with_parent();
     loop {
@@ -202,23 +207,27 @@ fn node(fabric: UcxFabric) {
 }
 
 fn warm(fabric: UcxFabric, transport: &str, seconds: f64) -> (f64, f64) {
-    let own = fabric.local_address();
     let client = Client::new(fabric).expect("a client");
+    let way = client.way_in().expect("a way in");
+    let own = way.address().to_vec();
     beside("node", transport, &own, |address| {
         let session = client
-            .open(Terms {
-                keys: SessionKeys::derive(SECRET),
-                welcome: Welcome {
-                    session: 0x10001,
-                    origin: 0x10001,
-                    worker_address: address,
-                    max_frame: 1 << 20,
-                    epoch: 1,
-                    ..Welcome::default()
+            .open(
+                way,
+                Terms {
+                    keys: SessionKeys::derive(SECRET),
+                    welcome: Welcome {
+                        session: 0x10001,
+                        origin: 0x10001,
+                        worker_address: address,
+                        max_frame: 1 << 20,
+                        epoch: 1,
+                        ..Welcome::default()
+                    },
+                    address: "child".into(),
+                    hang_up: None,
                 },
-                address: "child".into(),
-                hang_up: None,
-            })
+            )
             .expect("a session");
         let image = Image {
             kind: ImageKind::Bitcode,

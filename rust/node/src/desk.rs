@@ -28,7 +28,7 @@ pub(crate) fn serve<F: Fabric + 'static, L: Loader>(
     for message in inbox {
         match message {
             ToEngine::Open { ticket, opening } => say(match engine.open_session(opening) {
-                Ok(session) => FromEngine::Opened { ticket, session },
+                Ok(opened) => FromEngine::Opened { ticket, opened },
                 Err((code, message)) => FromEngine::Refused {
                     ticket,
                     code,

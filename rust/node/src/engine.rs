@@ -25,7 +25,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
-use bitcode_transport::{Body, Fabric, PeerId};
+use bitcode_transport::{Body, Fabric, PeerId, TransportError};
 use bitcode_wire::code::CodePrefix;
 use bitcode_wire::error::ErrorCode;
 use bitcode_wire::frame::{SessionKeys, StageTimings};
@@ -79,6 +79,15 @@ pub struct Opening {
     pub epoch: u16,
     /// For messages: where the origin is.
     pub name: String,
+}
+
+/// What an origin is told when its session is open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opened {
+    /// The session's number.
+    pub session: u32,
+    /// Where the origin sends its frames.
+    pub address: Vec<u8>,
 }
 
 /// See the module's documentation.
@@ -172,19 +181,26 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
         &self.counters
     }
 
-    /// Opens a session and returns its number.
+    /// Opens a session.
     ///
     /// # Errors
     /// A code and a sentence for the origin.
-    pub fn open_session(&self, opening: Opening) -> Result<u32, (ErrorCode, String)> {
+    pub fn open_session(&self, opening: Opening) -> Result<Opened, (ErrorCode, String)> {
         if self.is_stopping() {
             let message = "the node is shutting down".to_owned();
             return Err((ErrorCode::SHUTTING_DOWN, message));
         }
-        let peer = self
-            .fabric
-            .add_peer(&opening.address)
-            .map_err(|error| (ErrorCode::UNSUPPORTED, error.to_string()))?;
+        let (peer, address) = self.fabric.open_peer().map_err(|error| {
+            let code = match error {
+                TransportError::TooManyPeers { .. } => ErrorCode::TOO_LARGE,
+                _ => ErrorCode::INTERNAL,
+            };
+            (code, error.to_string())
+        })?;
+        if let Err(error) = self.fabric.connect_peer(peer, &opening.address) {
+            self.fabric.remove_peer(peer);
+            return Err((ErrorCode::UNSUPPORTED, error.to_string()));
+        }
         let name = opening.name.clone();
         let inserted = self
             .sessions
@@ -201,7 +217,10 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
             transport,
             "session opened"
         );
-        Ok(session.id)
+        Ok(Opened {
+            session: session.id,
+            address,
+        })
     }
 
     /// Closes a session: nothing more is believed from it or sent to it.

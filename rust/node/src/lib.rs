@@ -23,7 +23,7 @@ mod supervisor;
 
 pub use config::{Config, ConfigError, DEFAULT_LISTEN, LogFormat, Wishes};
 pub use counters::{Counter, Counters};
-pub use engine::{Engine, EngineSettings, Opening};
+pub use engine::{Engine, EngineSettings, Opened, Opening};
 pub use jit::JitLoader;
 pub use key::{Key, KeyError, MIN_KEY};
 pub use loader::{Listener, LoadError, Loader, Program, Ran};

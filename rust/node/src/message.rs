@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bitcode_wire::error::ErrorCode;
 
-use crate::engine::Opening;
+use crate::engine::{Opened, Opening};
 
 /// From the supervisor to the engine.
 pub enum ToEngine {
@@ -36,8 +36,8 @@ pub enum FromEngine {
     Opened {
         /// The supervisor's ticket.
         ticket: u64,
-        /// The session's number.
-        session: u32,
+        /// What the origin is to be told.
+        opened: Opened,
     },
     /// The origin is not taken in.
     Refused {

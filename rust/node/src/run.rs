@@ -63,8 +63,8 @@ pub struct About {
 /// # Errors
 /// Why it did not start.
 pub fn run(config: Config, ready: impl Write) -> Result<(), StartError> {
-    let loader =
-        JitLoader::new(config.cpu.clone(), config.libraries.clone()).map_err(StartError::Jit)?;
+    let loader = JitLoader::new(config.cpu.clone(), config.libraries.clone(), config.limits)
+        .map_err(StartError::Jit)?;
     let names: Vec<_> = config.libraries.names().collect();
     info!(allowed = names.join(" "), "C libraries");
     let about = loader.about();
@@ -115,7 +115,6 @@ pub fn run_with<L: Loader>(
         features: about.features,
         llvm: about.compiler,
         abis: about.abis,
-        worker_address: fabric.local_address(),
         transport: transport.clone(),
         max_frame: fabric.max_body().min(config.engine.max_frame) as u64,
         ..Welcome::default()

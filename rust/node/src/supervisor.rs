@@ -16,10 +16,10 @@ use bitcode_wire::handshake::{Hello, Welcome};
 use parking_lot::Mutex;
 use tracing::{debug, info, warn};
 
-use crate::Opening;
 use crate::counters::Rarely;
 use crate::key::Key;
 use crate::message::{FromEngine, ToEngine};
+use crate::{Opened, Opening};
 
 /// How long a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -48,8 +48,8 @@ pub struct Supervisor {
     happen: Sender<Happening>,
 }
 
-/// A session's number, or why there is none.
-type Taken = Result<u32, (ErrorCode, String)>;
+/// A session, or why there is none.
+type Taken = Result<Opened, (ErrorCode, String)>;
 
 struct Shared {
     key: Option<Key>,
@@ -179,7 +179,7 @@ impl Shared {
 
     fn hear(&self, message: FromEngine) {
         let (ticket, answer) = match message {
-            FromEngine::Opened { ticket, session } => (ticket, Ok(session)),
+            FromEngine::Opened { ticket, opened } => (ticket, Ok(opened)),
             FromEngine::Refused {
                 ticket,
                 code,
@@ -196,7 +196,7 @@ impl Shared {
         };
         let waiting = self.tickets.lock().remove(&ticket);
         let heard = waiting.is_some_and(|waiting| waiting.try_send(answer.clone()).is_ok());
-        if let (Ok(session), false) = (answer, heard) {
+        if let (Ok(Opened { session, .. }), false) = (answer, heard) {
             // Whoever asked has given up meanwhile.
             let reason = "the handshake was given up".into();
             self.tell_engine(ToEngine::Close { session, reason });
@@ -274,8 +274,8 @@ impl Shared {
             epoch,
             name,
         };
-        let session = match self.open(opening) {
-            Ok(session) => session,
+        let Opened { session, address } = match self.open(opening) {
+            Ok(opened) => opened,
             Err((code, message)) => {
                 arrived.refuse(code, &message)?;
                 return Err(HandshakeError::Refused(message));
@@ -284,6 +284,7 @@ impl Shared {
         let welcome = Welcome {
             session,
             origin: session,
+            worker_address: address,
             epoch,
             ..self.welcome.clone()
         };

@@ -374,7 +374,7 @@ mod tests {
         let boxed = Box::new(taken);
         assert_eq!(boxed.bytes(), [9; INLINE]);
         assert_eq!(boxed.bytes().as_ptr().align_offset(BODY_ALIGN), 0);
-        assert_eq!(size_of::<Body>(), 192);
+        assert_eq!(size_of::<Body>(), 128);
     }
 
     #[test]

@@ -39,6 +39,12 @@ pub enum TransportError {
     /// The caller: no such peer, or it was removed.
     #[error("{0:?} is not a peer of this fabric (any more)")]
     UnknownPeer(PeerId),
+    /// The caller: more peers than a fabric can have.
+    #[error("a fabric has {most} peers at most, and this one has as many")]
+    TooManyPeers {
+        /// How many.
+        most: usize,
+    },
     /// The peer failed, or was removed, before the send ended.
     #[error("the peer failed: {0}")]
     PeerFailed(PeerFailure),

@@ -5,8 +5,8 @@
 //! between two peers usually arrive in the order they were sent, but a large one may be overtaken by later small ones.
 //!
 //! Every method may be called from any thread at any time. Whoever calls [`Fabric::poll`] drives: there is one driver
-//! at a time, chosen by a light lock inside the fabric, and the lock is *not* held while the [`Sink`] runs, so a sink
-//! may call any method of the fabric, and another thread may drive on while a sink is busy with one frame.
+//! at a time for each peer, chosen by a light lock inside the fabric, and the lock is *not* held while the [`Sink`] runs,
+//! so a sink may call any method of the fabric, and another thread may drive on while a sink is busy with one frame.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ pub const HEADER_LEN: usize = 64;
 /// A frame's header: opaque here, `bitcode_wire::frame::Header` elsewhere.
 pub type HeaderBytes = [u8; HEADER_LEN];
 
-/// A peer that frames can be sent to, named by the fabric that it was added to. Never used twice.
+/// A peer that frames can be sent to, named by the fabric that it was opened at. Never used twice.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct PeerId(pub(crate) u64);
 
@@ -124,18 +124,33 @@ pub struct FabricStats {
     pub dropped: u64,
 }
 
+impl FabricStats {
+    /// Adds what a part of the fabric has counted.
+    pub(crate) fn add(&mut self, part: &Self) {
+        self.frames_sent += part.frames_sent;
+        self.bytes_sent += part.bytes_sent;
+        self.frames_received += part.frames_received;
+        self.bytes_received += part.bytes_received;
+        self.dropped += part.dropped;
+    }
+}
+
 /// Moves frames between peers; see the module's documentation for threads and order.
 pub trait Fabric: Send + Sync {
-    /// The address that others pass to their [`Fabric::add_peer`] to send here. Opaque bytes; exchanged over the
-    /// authenticated control channel.
-    fn local_address(&self) -> Vec<u8>;
+    /// Makes room for a peer, and the address that the peer is to pass to its own [`Fabric::connect_peer`] to send here.
+    /// Opaque bytes, for this peer alone, exchanged over the authenticated control channel.
+    ///
+    /// Each peer has a way in of its own: what one of them does to it, even by dying in the middle of a write, does not
+    /// concern the others.
+    fn open_peer(&self) -> Result<(PeerId, Vec<u8>), TransportError>;
 
-    /// Makes the process behind `address` a peer. Returns before anything has been exchanged with it: that it cannot
-    /// be reached shows as [`Sink::peer_failed`]. The address must come from an authenticated source.
-    fn add_peer(&self, address: &[u8]) -> Result<PeerId, TransportError>;
+    /// Tells where the peer is: the address that its own [`Fabric::open_peer`] gave. Returns before anything has been
+    /// exchanged with it: that it cannot be reached shows as [`Sink::peer_failed`]. The address must come from an
+    /// authenticated source. After an error the peer is still there, and may be connected or removed.
+    fn connect_peer(&self, peer: PeerId, address: &[u8]) -> Result<(), TransportError>;
 
-    /// Forgets a peer at once: what was not sent yet is dropped, pending sends end with an error (told by a later
-    /// `poll`). Frames that it sent may still be delivered. Unknown peers are ignored.
+    /// Forgets a peer at once, connected or not: what was not sent yet is dropped, pending sends end with an error (told by
+    /// a later `poll`), frames of it that were not delivered yet are lost. Unknown peers are ignored.
     fn remove_peer(&self, peer: PeerId);
 
     /// Sends a frame whose body is the concatenation of `body`.
@@ -154,6 +169,13 @@ pub trait Fabric: Send + Sync {
     /// Drives: makes progress and delivers what has come in. Returns the number of deliveries, 0 if there was nothing
     /// to do (or another thread is driving just now). Bounded: a fast sender does not keep a driver here for ever.
     fn poll(&self, sink: &mut dyn Sink) -> usize;
+
+    /// Drives for one peer alone: the shortest way to its next frame. A thread that waits for that frame calls this, and
+    /// [`Fabric::poll`] now and then.
+    fn poll_peer(&self, peer: PeerId, sink: &mut dyn Sink) -> usize {
+        let _ = peer;
+        self.poll(sink)
+    }
 
     /// Sleeps until there is probably something to [`Fabric::poll`], or [`Fabric::wake`] was called, or `timeout` has
     /// passed. May return early for no reason. One thread waits at a time (a second one naps).

@@ -9,7 +9,8 @@
 //!
 //! let hub = MemoryHub::new();
 //! let (here, there) = (hub.fabric(), hub.fabric());
-//! let peer = here.add_peer(&there.local_address())?;
+//! let (peer, _) = here.open_peer()?;
+//! here.connect_peer(peer, &there.address())?;
 //! let _ = here.send(peer, &[7; 64], &[Segment::borrowed(b"body")], Token(1))?;
 //! let mut bodies = Vec::new();
 //! there.poll(&mut |event: Event| {
@@ -153,6 +154,21 @@ pub struct MemoryFabric {
 }
 
 impl MemoryFabric {
+    /// The address that all its peers are given.
+    pub fn address(&self) -> Vec<u8> {
+        world::address(self.id)
+    }
+
+    /// Makes the fabric behind `address` a peer, for tests that need no handshake.
+    ///
+    /// # Errors
+    /// The address is not of this hub.
+    pub fn add_peer(&self, address: &[u8]) -> Result<PeerId, TransportError> {
+        let (peer, _) = self.open_peer()?;
+        self.connect_peer(peer, address)?;
+        Ok(peer)
+    }
+
     /// The hub that it is on.
     pub fn hub(&self) -> &MemoryHub {
         &self.hub
@@ -187,12 +203,14 @@ impl Drop for MemoryFabric {
 }
 
 impl Fabric for MemoryFabric {
-    fn local_address(&self) -> Vec<u8> {
-        world::address(self.id)
+    fn open_peer(&self) -> Result<(PeerId, Vec<u8>), TransportError> {
+        let peer = self.hub.change(|world| world.open_peer(self.id));
+        Ok((peer, self.address()))
     }
 
-    fn add_peer(&self, address: &[u8]) -> Result<PeerId, TransportError> {
-        self.hub.change(|world| world.add_peer(self.id, address))
+    fn connect_peer(&self, peer: PeerId, address: &[u8]) -> Result<(), TransportError> {
+        self.hub
+            .change(|world| world.connect_peer(self.id, peer, address))
     }
 
     fn remove_peer(&self, peer: PeerId) {

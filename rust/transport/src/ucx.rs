@@ -4,21 +4,25 @@
 //! |---|---|
 //! | `status`, `log`, `names` | UCX's numbers, log lines and reports |
 //! | `context`, `worker`, `endpoint` | UCX's objects and who may use them when |
-//! | `lock`, `sleep`, `driver` | one thread at a time, and none when there is nothing to do |
-//! | `message`, `ring`, `inbox`, `outbox`, `peers` | frames as active messages |
+//! | `lane`, `peer`, `lock` | a worker of each peer's own, and one thread at a time in it |
+//! | `lanes`, `bitmap`, `poll`, `sleep` | all of them: found, driven, and left alone when there is nothing to do |
+//! | `message`, `ring`, `inbox`, `outbox` | frames as active messages |
 //! | `fabric`, `region` | what other rooms use |
 
+mod bitmap;
 mod context;
-mod driver;
 mod endpoint;
 mod fabric;
 mod inbox;
+mod lane;
+mod lanes;
 mod lock;
 mod log;
 mod message;
 mod names;
 mod outbox;
-mod peers;
+mod peer;
+mod poll;
 mod region;
 mod ring;
 mod sleep;

@@ -155,7 +155,10 @@ fn garbage_on_the_data_plane_does_no_harm() {
         let welcome = origin.session.welcome();
         let settings = Settings::with_transport(transport.parse().unwrap());
         let stranger = UcxFabric::new(&settings).unwrap();
-        let peer = stranger.add_peer(&welcome.worker_address).unwrap();
+        let (peer, _) = stranger.open_peer().unwrap();
+        stranger
+            .connect_peer(peer, &welcome.worker_address)
+            .unwrap();
         let forged = SessionKeys::derive(b"made up");
         let call = Header {
             session: welcome.session,

@@ -89,7 +89,8 @@ impl Wire for RawWire {
 
 struct FabricWire {
     fabric: UcxFabric,
-    peer: Option<PeerId>,
+    peer: PeerId,
+    address: Vec<u8>,
     count: Count,
 }
 
@@ -114,20 +115,17 @@ impl Sink for Count {
 
 impl Wire for FabricWire {
     fn address(&self) -> Vec<u8> {
-        self.fabric.local_address()
+        self.address.clone()
     }
     fn connect(&mut self, address: &[u8]) {
-        self.peer = Some(self.fabric.add_peer(address).unwrap());
+        self.fabric.connect_peer(self.peer, address).unwrap();
     }
     fn send(&mut self, message: &[u8]) {
         let (header, body) = message.split_first_chunk::<64>().unwrap();
         let fabric: &dyn Fabric = &self.fabric;
         // SAFETY: the message outlives the send, for which this waits.
         let body = [unsafe { Segment::lasting(body.as_ptr(), body.len()) }];
-        match fabric
-            .send(self.peer.unwrap(), header, &body, Token(0))
-            .unwrap()
-        {
+        match fabric.send(self.peer, header, &body, Token(0)).unwrap() {
             SendStatus::Done => {}
             SendStatus::Pending => {
                 let sent = self.count.sent;
@@ -148,9 +146,11 @@ impl Wire for FabricWire {
 fn fabric(options: &Options) -> Box<dyn Wire> {
     let settings = Settings::with_transport(options.transport.parse().unwrap());
     let fabric = UcxFabric::new(&settings).unwrap();
+    let (peer, address) = fabric.open_peer().unwrap();
     Box::new(FabricWire {
         fabric,
-        peer: None,
+        peer,
+        address,
         count: Count::default(),
     })
 }

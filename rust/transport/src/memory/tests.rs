@@ -6,7 +6,7 @@ const HEADER: HeaderBytes = [1; 64];
 
 fn pair(hub: &MemoryHub) -> (MemoryFabric, MemoryFabric, PeerId) {
     let (here, there) = (hub.fabric(), hub.fabric());
-    let peer = here.add_peer(&there.local_address()).unwrap();
+    let peer = here.add_peer(&there.address()).unwrap();
     (here, there, peer)
 }
 
@@ -155,7 +155,7 @@ fn a_dead_peer_is_told_once_and_refuses_sends() {
         Err(TransportError::UnknownPeer(peer))
     );
     // Whoever comes too late hears of it as well.
-    here.add_peer(&there.local_address()).unwrap();
+    here.add_peer(&there.address()).unwrap();
     assert_eq!(notices(&here).len(), 1);
 }
 

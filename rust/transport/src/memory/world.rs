@@ -36,7 +36,8 @@ pub(super) enum Delivery {
 type InFlight = BTreeMap<(Duration, u64), (HeaderBytes, Vec<u8>)>;
 
 struct Peer {
-    node: usize,
+    /// Known once it is connected.
+    node: Option<usize>,
     failure: Option<PeerFailure>,
 }
 
@@ -84,29 +85,43 @@ impl World {
         self.nodes.len() - 1
     }
 
-    pub(super) fn add_peer(&mut self, id: usize, address: &[u8]) -> Result<PeerId, TransportError> {
+    pub(super) fn open_peer(&mut self, id: usize) -> PeerId {
+        let own = &mut self.nodes[id];
+        let peer = PeerId(own.peers.len() as u64);
+        own.peers.push(Some(Peer {
+            node: None,
+            failure: None,
+        }));
+        peer
+    }
+
+    pub(super) fn connect_peer(
+        &mut self,
+        id: usize,
+        peer: PeerId,
+        address: &[u8],
+    ) -> Result<(), TransportError> {
+        let unusable = |reason: &str| TransportError::Address {
+            len: address.len(),
+            reason: reason.to_owned(),
+        };
         let node = address
             .strip_prefix(ADDRESS)
             .and_then(|number| Some(u64::from_le_bytes(number.try_into().ok()?)))
             .and_then(|number| usize::try_from(number).ok())
-            .filter(|&number| number < self.nodes.len());
-        let Some(node) = node else {
-            return Err(TransportError::Address {
-                len: address.len(),
-                reason: "it is not an address of this hub".to_owned(),
-            });
-        };
+            .filter(|&number| number < self.nodes.len())
+            .ok_or_else(|| unusable("it is not an address of this hub"))?;
         let dead = self.nodes[node].dead;
         let own = &mut self.nodes[id];
-        let peer = PeerId(own.peers.len() as u64);
-        own.peers.push(Some(Peer {
-            node,
-            failure: None,
-        }));
+        match own.peers.get_mut(peer.0 as usize) {
+            Some(Some(place)) if place.node.is_none() => place.node = Some(node),
+            Some(Some(_)) => return Err(unusable("the peer is connected already")),
+            _ => return Err(TransportError::UnknownPeer(peer)),
+        }
         if dead {
             own.fail(peer, PeerFailure::Unreachable);
         }
-        Ok(peer)
+        Ok(())
     }
 
     pub(super) fn remove_peer(&mut self, id: usize, peer: PeerId) {
@@ -133,7 +148,9 @@ impl World {
                 failure: Some(failure),
                 ..
             })) => return Err(TransportError::PeerFailed(failure.clone())),
-            Some(Some(peer)) => peer.node,
+            Some(Some(Peer {
+                node: Some(node), ..
+            })) => *node,
             _ => return Err(TransportError::UnknownPeer(to)),
         };
         let bytes: Vec<u8> = body.iter().flat_map(Segment::as_bytes).copied().collect();
@@ -239,7 +256,7 @@ impl World {
             for number in 0..other.peers.len() {
                 if other.peers[number]
                     .as_ref()
-                    .is_some_and(|peer| peer.node == id)
+                    .is_some_and(|peer| peer.node == Some(id))
                 {
                     other.fail(PeerId(number as u64), PeerFailure::Reset);
                 }

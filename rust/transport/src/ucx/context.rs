@@ -65,9 +65,9 @@ impl Config {
             self.set("RESOLVE_REMOTE_EP_ID", "y")?;
         }
         if uses_shared_memory(&settings.transport) {
-            for name in error_handling_names() {
-                self.set(name, "y")?;
-            }
+            let mm = shared_memory_table();
+            self.set(&format!("{mm}ERROR_HANDLING"), "y")?;
+            self.set(&format!("{mm}RX_BUFS_GROW"), RX_BUFFERS)?;
         }
         Ok(())
     }
@@ -115,16 +115,24 @@ pub(crate) fn version() -> (u32, u32, u32) {
     (major, minor, release)
 }
 
+/// Buffers for what a worker receives over shared memory are made this many at a time. Every worker makes them when it is
+/// made, and UCX writes to all of them (`uct_posix_test_mem`), so this is what a lane costs: its queue of 64 places wants
+/// 65, the others are for messages that wait. FIELD (UCX 1.13.1): by default 2 MiB and 5 ms for a worker, with this 0.4 MiB
+/// and 1.5 ms, and 5 file descriptors (9 if TCP is open too); bandwidth is the same.
+const RX_BUFFERS: &str = "96";
+
+/// What UCX's names of the settings of shared memory begin with.
+///
 /// With peer error handling UCX leaves shared memory out unless it is told that a dead peer's segment may be touched
 /// (UCX issue 6595); then it silently takes TCP. As environment variables these are `UCX_POSIX_ERROR_HANDLING` and
 /// `UCX_SYSV_ERROR_HANDLING`. In a configuration object the part before the name is that of the table inside the
 /// transport's own, `MM_` for both (`uct_config_modify`, uct_md.c); since 1.17 it is the transport's, as in the
 /// environment (`bundle->table_prefix`).
-fn error_handling_names() -> &'static [&'static str] {
+fn shared_memory_table() -> &'static str {
     if version() < (1, 17, 0) {
-        &["MM_ERROR_HANDLING"]
+        "MM_"
     } else {
-        &["POSIX_ERROR_HANDLING"]
+        "POSIX_"
     }
 }
 
@@ -132,6 +140,11 @@ fn error_handling_names() -> &'static [&'static str] {
 pub(crate) struct Context {
     raw: sys::ucp_context_h,
 }
+
+// SAFETY: a handle of an object that UCX was told to guard for us (`mt_workers_shared`).
+unsafe impl Send for Context {}
+// SAFETY: as above.
+unsafe impl Sync for Context {}
 
 impl Context {
     /// Opens the transports that the settings allow.
@@ -145,9 +158,12 @@ impl Context {
         config.apply(settings).map_err(start_error)?;
         // SAFETY: a parameter structure of UCX.
         let mut params: sys::ucp_params_t = unsafe { params() };
-        params.field_mask = sys::UCP_PARAM_FIELD_FEATURES.into();
+        params.field_mask =
+            (sys::UCP_PARAM_FIELD_FEATURES | sys::UCP_PARAM_FIELD_MT_WORKERS_SHARED).into();
         params.features =
             (sys::UCP_FEATURE_AM | sys::UCP_FEATURE_RMA | sys::UCP_FEATURE_WAKEUP).into();
+        // Several workers, driven by several threads.
+        params.mt_workers_shared = 1;
         let mut raw = ptr::null_mut();
         // SAFETY: parameters with their mask, a live configuration; both are only read.
         let status = unsafe { sys::ucp_init(&params, config.0, &mut raw) };

@@ -65,7 +65,7 @@ impl AtOnce {
     }
 }
 
-/// UCX's handle of an endpoint. Whoever stores it closes it once; every call needs the driver's lock.
+/// UCX's handle of an endpoint. Whoever stores it closes it once; every call needs the lane's lock.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Endpoint(sys::ucp_ep_h);
 
@@ -73,7 +73,7 @@ impl Endpoint {
     /// Makes an endpoint to the worker behind `address`.
     ///
     /// # Safety
-    /// The caller holds the driver's lock. `on_error` may be called with `argument` in any later call to UCX on this
+    /// The caller holds the lane's lock. `on_error` may be called with `argument` in any later call to UCX on this
     /// worker until the endpoint is closed.
     pub(crate) unsafe fn new(
         worker: &Worker,
@@ -118,7 +118,7 @@ impl Endpoint {
     /// This is UCX's short path: the data goes straight into the peer's queue. On shared memory it takes up to 92 bytes.
     ///
     /// # Safety
-    /// The caller holds the driver's lock and the endpoint is open.
+    /// The caller holds the lane's lock and the endpoint is open.
     #[inline]
     pub(crate) unsafe fn send_at_once(
         self,
@@ -150,7 +150,7 @@ impl Endpoint {
     /// Sends an active message.
     ///
     /// # Safety
-    /// The caller holds the driver's lock and the endpoint is open. If the send is under way, header and data stay
+    /// The caller holds the lane's lock and the endpoint is open. If the send is under way, header and data stay
     /// readable until `on_end` has been called with `argument`.
     pub(crate) unsafe fn send(
         self,
@@ -183,7 +183,7 @@ impl Endpoint {
     /// Without `FORCE`, closing waits for the peer, and in peer mode may leave resources behind (nixl#2025).
     ///
     /// # Safety
-    /// The caller holds the driver's lock, is in no callback of UCX, and never uses the endpoint again.
+    /// The caller holds the lane's lock, is in no callback of UCX, and never uses the endpoint again.
     pub(crate) unsafe fn close(self, on_end: OnEnd, argument: *mut c_void) -> Started {
         let mut params = ending(on_end, argument);
         params.op_attr_mask |= sys::UCP_OP_ATTR_FIELD_FLAGS;
@@ -195,7 +195,7 @@ impl Endpoint {
     /// The transports that UCX chose.
     ///
     /// # Safety
-    /// The caller holds the driver's lock and the endpoint is open.
+    /// The caller holds the lane's lock and the endpoint is open.
     pub(crate) unsafe fn transports(self) -> Vec<String> {
         let printed = names::printed(|stream| {
             // SAFETY: an open endpoint and an open stream.

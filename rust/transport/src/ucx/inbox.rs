@@ -12,8 +12,8 @@ use tracing::debug;
 use ucx_sys as sys;
 
 use super::context::params;
-use super::driver::{Driving, State};
 use super::endpoint::Started;
+use super::lane::{Driving, State};
 use super::message::{MessageId, Part};
 use super::ring::Ring;
 use super::status;
@@ -110,10 +110,10 @@ impl Inbox {
     }
 
     /// Drops what a dead or removed peer has not finished.
-    pub(crate) fn forget_sender(&mut self, sender: u64) {
-        self.partials.retain(|id, partial| {
-            partial.doomed |= id.sender == sender;
-            !partial.doomed || partial.under_way > 0
+    pub(crate) fn forget_partials(&mut self) {
+        self.partials.retain(|_, partial| {
+            partial.doomed = true;
+            partial.under_way > 0
         });
     }
 
@@ -319,8 +319,8 @@ pub(crate) unsafe extern "C" fn on_part(
         Ok(len) if len <= arrived.state.inbox.max_body => len,
         _ => return arrived.drop_message("body too long"),
     };
-    // Not a proof of anything, but a body whose sender is no peer could never be given up when the sender dies.
-    if !arrived.state.peers.knows(part.id.sender) {
+    // Not a proof of anything, but parts of two senders must not meet in one body.
+    if !arrived.state.peer.is(part.id.sender) {
         return arrived.drop_message("part from no peer");
     }
     arrived.offer(part.frame, body_len, Some(part))
@@ -329,7 +329,8 @@ pub(crate) unsafe extern "C" fn on_part(
 impl Driving<'_> {
     /// Acts on an offer after the sink was asked.
     pub(crate) fn settle(&mut self, offer: Offer, admitted: bool) {
-        if !admitted {
+        self.state().under_way -= 1;
+        if !admitted || self.is_closing() {
             self.state().stats.dropped += 1;
             return self.refuse(offer);
         }
@@ -357,7 +358,7 @@ impl Driving<'_> {
     }
 
     /// Lets UCX tell the sender that nobody wants its data.
-    fn refuse(&mut self, offer: Offer) {
+    pub(crate) fn refuse(&mut self, offer: Offer) {
         if let Data::There { descriptor, .. } = offer.data {
             // SAFETY: a descriptor that was kept and not received; released once.
             unsafe { sys::ucp_am_data_release(self.worker().raw(), descriptor) };

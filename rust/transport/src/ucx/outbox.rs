@@ -1,15 +1,16 @@
 //! The sending side of everything that UCX cannot finish within the call.
 
+use std::collections::VecDeque;
 use std::ffi::c_void;
 use std::ops::Range;
 
 use ucx_sys as sys;
 
-use super::driver::{Driving, Notice, State};
 use super::endpoint::{Endpoint, Started};
+use super::lane::{Driving, Notice, State};
 use super::message::{MessageId, PART, PART_HEADER_LEN, Part, SMALL, SMALL_BODY, WHOLE};
 use super::status;
-use crate::error::TransportError;
+use crate::error::{PeerFailure, TransportError};
 use crate::fabric::{HeaderBytes, SendStatus, Token};
 use crate::segment::{Segment, body_len};
 
@@ -72,6 +73,18 @@ impl Outbox {
     pub(crate) fn unfinished(&self) -> usize {
         // A job that was reported is free again, its notice may still wait: count the larger.
         (self.all.len() - self.free.len()).max(self.reported)
+    }
+
+    /// Ends the sends that UCX has not ended. It is gone and reads nothing any more.
+    pub(crate) fn give_up(&mut self, notices: &mut VecDeque<Notice>) {
+        for &address in self.all.iter().filter(|job| !self.free.contains(job)) {
+            // SAFETY: a job of ours, and nobody else uses it.
+            let job = unsafe { &mut *address };
+            let error = || TransportError::PeerFailed(PeerFailure::Removed);
+            job.failure.get_or_insert_with(error);
+            notices.extend(job.finish());
+        }
+        self.free.clone_from(&self.all);
     }
 
     fn take(&mut self, state: *mut State) -> *mut Job {
@@ -185,6 +198,18 @@ impl Job {
             data: (data.as_ptr(), data.len()),
             flags,
         }
+    }
+
+    /// Ends the job and says what is to be told of it.
+    fn finish(&mut self) -> Option<Notice> {
+        let (report, token) = (self.report, self.token);
+        let result = self.failure.take().map_or(Ok(()), Err);
+        let kept = self.unload();
+        report.then_some(Notice::Sent {
+            token,
+            result,
+            kept,
+        })
     }
 
     /// Empties the job for its next use and returns what must be dropped elsewhere.
@@ -302,22 +327,9 @@ unsafe extern "C" fn on_sent(request: *mut c_void, status: sys::ucs_status_t, jo
     }
     job.under_way -= 1;
     if job.under_way == 0 {
-        finish(state, job);
+        state.notices.extend(job.finish());
         state.outbox.free.push(address);
     }
     // SAFETY: UCX's request, which has ended.
     unsafe { sys::ucp_request_free(request) };
-}
-
-fn finish(state: &mut State, job: &mut Job) {
-    let (report, token) = (job.report, job.token);
-    let result = job.failure.take().map_or(Ok(()), Err);
-    let kept = job.unload();
-    if report {
-        state.notices.push_back(Notice::Sent {
-            token,
-            result,
-            kept,
-        });
-    }
 }

@@ -16,10 +16,11 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use ucx_sys as sys;
 
-use super::context::params;
-use super::driver::{Driver, Notice, State};
+use super::context::{Context, params};
 use super::endpoint::{Endpoint, OnEnd, Started, ending};
 use super::fabric::UcxFabric;
+use super::lane::{Notice, State};
+use super::lanes::Lanes;
 use super::status;
 use crate::body::Body;
 use crate::error::TransportError;
@@ -31,19 +32,19 @@ const KEY_PREFIX: usize = 16;
 
 /// Memory that UCX knows, so that peers with its key may read and write it. Unmapped when dropped.
 pub struct MemoryRegion {
-    driver: Arc<Driver>,
+    context: Arc<Context>,
     handle: sys::ucp_mem_h,
     base: NonNull<u8>,
     len: usize,
 }
 
-// SAFETY: a handle and an address; UCX is called under the driver's lock.
+// SAFETY: a handle and an address; UCX guards its context itself.
 unsafe impl Send for MemoryRegion {}
 // SAFETY: as above; the bytes are only touched through raw copies.
 unsafe impl Sync for MemoryRegion {}
 
 impl MemoryRegion {
-    fn map(driver: &Arc<Driver>, base: *mut u8, len: usize) -> Result<Self, TransportError> {
+    fn map(context: &Arc<Context>, base: *mut u8, len: usize) -> Result<Self, TransportError> {
         // SAFETY: a parameter structure of UCX.
         let mut params: sys::ucp_mem_map_params_t = unsafe { params() };
         params.field_mask =
@@ -54,11 +55,9 @@ impl MemoryRegion {
             params.field_mask |= u64::from(sys::UCP_MEM_MAP_PARAM_FIELD_FLAGS);
             params.flags = sys::UCP_MEM_MAP_ALLOCATE;
         }
-        let context = driver.worker().context().raw();
-        let _driving = driver.drive();
         let mut handle = ptr::null_mut();
         // SAFETY: a live context, parameters with their mask; the caller vouches for the memory.
-        let status = unsafe { sys::ucp_mem_map(context, &params, &mut handle) };
+        let status = unsafe { sys::ucp_mem_map(context.raw(), &params, &mut handle) };
         status::check("registering memory", status)?;
         // SAFETY: a parameter structure of UCX.
         let mut attributes: sys::ucp_mem_attr_t = unsafe { super::context::params() };
@@ -72,14 +71,14 @@ impl MemoryRegion {
             address,
         ) {
             (Ok(()), Some(base)) => Ok(Self {
-                driver: Arc::clone(driver),
+                context: Arc::clone(context),
                 handle,
                 base,
                 len,
             }),
             (result, _) => {
                 // SAFETY: mapped above, unmapped once.
-                unsafe { sys::ucp_mem_unmap(context, handle) };
+                unsafe { sys::ucp_mem_unmap(context.raw(), handle) };
                 result.and(Err(TransportError::OutOfMemory {
                     what: "registering memory",
                 }))
@@ -138,11 +137,10 @@ impl MemoryRegion {
         let mut key = Vec::new();
         key.extend_from_slice(&(self.base.as_ptr().addr() as u64).to_le_bytes());
         key.extend_from_slice(&(self.len as u64).to_le_bytes());
-        let _driving = self.driver.drive();
         let (mut packed, mut len) = (ptr::null_mut(), 0);
-        let context = self.driver.worker().context().raw();
         // SAFETY: a live context and handle, two places.
-        let status = unsafe { sys::ucp_rkey_pack(context, self.handle, &mut packed, &mut len) };
+        let status =
+            unsafe { sys::ucp_rkey_pack(self.context.raw(), self.handle, &mut packed, &mut len) };
         status::check("packing a key", status)?;
         // SAFETY: UCX gave `len` bytes.
         key.extend_from_slice(unsafe { slice::from_raw_parts(packed.cast::<u8>(), len) });
@@ -154,10 +152,8 @@ impl MemoryRegion {
 
 impl Drop for MemoryRegion {
     fn drop(&mut self) {
-        let _driving = self.driver.drive();
-        // SAFETY: mapped by `map`, unmapped once; the context lives as long as the driver.
-        let status =
-            unsafe { sys::ucp_mem_unmap(self.driver.worker().context().raw(), self.handle) };
+        // SAFETY: mapped by `map`, unmapped once.
+        let status = unsafe { sys::ucp_mem_unmap(self.context.raw(), self.handle) };
         if status != sys::UCS_OK {
             tracing::warn!(
                 status = status.0,
@@ -168,16 +164,17 @@ impl Drop for MemoryRegion {
     }
 }
 
-/// The right to use a peer's [`MemoryRegion`].
+/// The right to use a peer's [`MemoryRegion`]. Of no use once the peer is removed.
 pub struct RemoteKey {
-    driver: Arc<Driver>,
+    lanes: Arc<Lanes>,
+    /// Among the lane's keys as long as there is a lane.
     handle: sys::ucp_rkey_h,
     peer: PeerId,
     base: u64,
     len: u64,
 }
 
-// SAFETY: a handle; UCX is called under the driver's lock.
+// SAFETY: a handle; UCX is called under the lane's lock.
 unsafe impl Send for RemoteKey {}
 // SAFETY: as above.
 unsafe impl Sync for RemoteKey {}
@@ -201,9 +198,16 @@ impl RemoteKey {
 
 impl Drop for RemoteKey {
     fn drop(&mut self) {
-        let _driving = self.driver.drive();
-        // SAFETY: unpacked by `import_key`, destroyed once; its worker lives as long as the driver.
-        unsafe { sys::ucp_rkey_destroy(self.handle) };
+        // A lane that has gone has taken its keys along.
+        let Some(mut driving) = self.lanes.drive(self.peer) else {
+            return;
+        };
+        let keys = &mut driving.state().keys;
+        if let Some(index) = keys.iter().position(|&key| key == self.handle) {
+            keys.swap_remove(index);
+            // SAFETY: unpacked by `import_key` and just taken out of the list: destroyed once, before its worker.
+            unsafe { sys::ucp_rkey_destroy(self.handle) };
+        }
     }
 }
 
@@ -220,7 +224,8 @@ fn check_range(offset: u64, len: usize, region: u64) -> Result<(), TransportErro
 
 /// A put, get or flush under way. Dropping it does not stop it.
 pub struct Transfer {
-    driver: Arc<Driver>,
+    lanes: Arc<Lanes>,
+    peer: PeerId,
     operation: Arc<Operation>,
 }
 
@@ -236,7 +241,7 @@ pub(crate) struct Operation {
     result: Mutex<Option<Result<(), TransportError>>>,
 }
 
-// SAFETY: the state's address is used inside UCX's callback only, which runs under the driver's lock.
+// SAFETY: the state's address is used inside UCX's callback only, which runs under the lane's lock.
 unsafe impl Send for Operation {}
 // SAFETY: as above.
 unsafe impl Sync for Operation {}
@@ -258,7 +263,7 @@ impl Transfer {
             if end.is_some_and(|end| Instant::now() >= end) {
                 return None;
             }
-            match self.driver.try_drive() {
+            match self.lanes.try_drive(self.peer) {
                 Some(mut driving) => {
                     driving.progress();
                 }
@@ -275,7 +280,7 @@ impl Transfer {
 }
 
 impl Operation {
-    fn end(&self, status: sys::ucs_status_t) {
+    pub(super) fn end(&self, status: sys::ucs_status_t) {
         *self.result.lock() = Some(status::check(self.what, status));
     }
 }
@@ -286,12 +291,14 @@ unsafe extern "C" fn on_transferred(
     status: sys::ucs_status_t,
     operation: *mut c_void,
 ) {
+    let address = operation.cast_const().cast::<Operation>();
     // SAFETY: `start` gave one reference to this callback.
-    let operation = unsafe { Arc::from_raw(operation.cast::<Operation>()) };
+    let operation = unsafe { Arc::from_raw(address) };
     operation.end(status);
     // SAFETY: inside a call to UCX no reference to the state lives.
     let state = unsafe { &mut *operation.state };
     state.under_way -= 1;
+    state.transfers.retain(|&transfer| transfer != address);
     // What it kept is dropped by `poll`, outside of UCX.
     state.notices.push_back(Notice::Transferred(operation));
     // SAFETY: UCX's request, which has ended.
@@ -304,7 +311,7 @@ impl UcxFabric {
     /// # Errors
     /// UCX cannot allocate or register it.
     pub fn allocate_region(&self, len: usize) -> Result<MemoryRegion, TransportError> {
-        let region = MemoryRegion::map(self.driver(), ptr::null_mut(), len.max(1))?;
+        let region = MemoryRegion::map(&self.lanes().context, ptr::null_mut(), len.max(1))?;
         // SAFETY: all of the region, which nobody else knows yet.
         unsafe { region.base.write_bytes(0, region.len) };
         Ok(region)
@@ -323,7 +330,7 @@ impl UcxFabric {
         base: NonNull<u8>,
         len: usize,
     ) -> Result<MemoryRegion, TransportError> {
-        MemoryRegion::map(self.driver(), base.as_ptr(), len)
+        MemoryRegion::map(&self.lanes().context, base.as_ptr(), len)
     }
 
     /// Makes a peer's key usable. It must come from an authenticated source: UCX believes what is in it.
@@ -345,15 +352,16 @@ impl UcxFabric {
             number.copy_from_slice(bytes);
             u64::from_le_bytes(number)
         };
-        let mut driving = self.driver().drive();
-        let endpoint = driving.state().peers.endpoint(peer)?;
+        let mut driving = self.drive(peer)?;
+        let endpoint = driving.endpoint()?;
         let mut handle = ptr::null_mut();
-        // SAFETY: an open endpoint under the driver's lock; the bytes are only read during the call.
+        // SAFETY: an open endpoint under the lane's lock; the bytes are only read during the call.
         let status =
             unsafe { sys::ucp_ep_rkey_unpack(endpoint.raw(), packed.as_ptr().cast(), &mut handle) };
         status::check("reading a memory key", status)?;
+        driving.state().keys.push(handle);
         Ok(RemoteKey {
-            driver: Arc::clone(self.driver()),
+            lanes: Arc::clone(self.lanes()),
             handle,
             peer,
             base: number(&prefix[..8]),
@@ -452,7 +460,7 @@ impl UcxFabric {
         }
     }
 
-    /// Starts an operation with `call`, which runs under the driver's lock with an open endpoint.
+    /// Starts an operation with `call`, which runs under the lane's lock with an open endpoint.
     fn start(
         &self,
         mut operation: Operation,
@@ -460,8 +468,8 @@ impl UcxFabric {
         call: impl FnOnce(Endpoint, *const sys::ucp_request_param_t) -> sys::ucs_status_ptr_t,
     ) -> Result<Transfer, TransportError> {
         let callback: OnEnd = on_transferred;
-        let mut driving = self.driver().drive();
-        let endpoint = driving.state().peers.endpoint(peer)?;
+        let mut driving = self.drive(peer)?;
+        let endpoint = driving.endpoint()?;
         operation.state = driving.state_address();
         let operation = Arc::new(operation);
         let theirs = Arc::into_raw(Arc::clone(&operation));
@@ -476,10 +484,14 @@ impl UcxFabric {
             drop(unsafe { Arc::from_raw(theirs) });
             operation.end(status);
         } else {
-            driving.state().under_way += 1;
+            let state = driving.state();
+            state.under_way += 1;
+            state.transfers.push(theirs);
+            driving.begun();
         }
         Ok(Transfer {
-            driver: Arc::clone(self.driver()),
+            lanes: Arc::clone(self.lanes()),
+            peer,
             operation,
         })
     }

@@ -22,6 +22,17 @@ struct Pair {
     there: UcxFabric,
     /// `there`, as `here` knows it.
     peer: PeerId,
+    /// `here`, as `there` knows it.
+    back: PeerId,
+}
+
+/// Makes two fabrics peers of each other. Returns the second as the first knows it, and the other way round.
+fn connect(here: &UcxFabric, there: &UcxFabric) -> (PeerId, PeerId) {
+    let (peer, to_here) = here.open_peer().unwrap();
+    let (back, to_there) = there.open_peer().unwrap();
+    there.connect_peer(back, &to_here).unwrap();
+    here.connect_peer(peer, &to_there).unwrap();
+    (peer, back)
 }
 
 impl Pair {
@@ -32,9 +43,13 @@ impl Pair {
         };
         let here = UcxFabric::new(&settings).unwrap();
         let there = UcxFabric::new(&settings).unwrap();
-        let peer = here.add_peer(&there.local_address()).unwrap();
-        there.add_peer(&here.local_address()).unwrap();
-        Self { here, there, peer }
+        let (peer, back) = connect(&here, &there);
+        Self {
+            here,
+            there,
+            peer,
+            back,
+        }
     }
 
     /// Drives both until `there` has told enough.
@@ -77,8 +92,8 @@ impl Pair {
             unsafe { ucx_sys::ucp_request_free(request) };
         }
         let done = AtomicBool::new(false);
-        let mut driving = self.here.driver().drive();
-        let endpoint = driving.state().peers.endpoint(self.peer).unwrap();
+        let mut driving = self.here.drive(self.peer).unwrap();
+        let endpoint = driving.endpoint().unwrap();
         let (header, data) = ((header.as_ptr(), header.len()), (data.as_ptr(), data.len()));
         let address = (&raw const done).cast_mut().cast();
         // SAFETY: the lock is held; both slices and the flag outlive the send, for which we wait.
@@ -88,8 +103,8 @@ impl Pair {
             Started::Done => {}
             Started::UnderWay => {
                 while !done.load(Ordering::Relaxed) {
-                    self.here.driver().drive().progress();
-                    self.there.driver().drive().progress();
+                    self.here.drive(self.peer).unwrap().progress();
+                    self.there.drive(self.back).unwrap().progress();
                 }
             }
             Started::Failed(status) => panic!("UCX refuses to send: {}", status.0),
@@ -278,7 +293,7 @@ fn several_threads_drive_and_send() {
 #[test]
 fn a_sink_may_call_the_fabric() {
     let pair = Pair::new(TransportChoice::Shm);
-    let back = pair.there.add_peer(&pair.here.local_address()).unwrap();
+    let back = pair.back;
     let _ = pair.here.send(pair.peer, &HEADER, &[], Token(0)).unwrap();
     let mut answered = 0;
     let end = Instant::now() + Duration::from_secs(60);
@@ -339,11 +354,12 @@ fn waiting_ends_with_a_wake_with_time_and_with_a_driver() {
 #[test]
 fn addresses_that_are_none_are_refused() {
     let pair = Pair::new(TransportChoice::Shm);
-    let good = pair.there.local_address();
+    let (peer, _) = pair.here.open_peer().unwrap();
+    let (_, good) = pair.there.open_peer().unwrap();
     let mut other_version = good.clone();
     other_version[0] ^= 0xFF;
     for bad in [&[][..], &good[..5], &good[..9], &other_version] {
-        let refused = pair.here.add_peer(bad);
+        let refused = pair.here.connect_peer(peer, bad);
         assert!(
             matches!(refused, Err(TransportError::Address { .. })),
             "{refused:?}"
@@ -351,35 +367,126 @@ fn addresses_that_are_none_are_refused() {
     }
     // A process that only speaks TCP cannot be reached through shared memory.
     let tcp = UcxFabric::new(&Settings::with_transport(TransportChoice::Tcp)).unwrap();
-    let refused = pair.here.add_peer(&tcp.local_address()).unwrap_err();
+    let (_, address) = tcp.open_peer().unwrap();
+    let refused = pair.here.connect_peer(peer, &address).unwrap_err();
     assert!(
         refused.to_string().contains("transport in common"),
         "{refused}"
     );
+    // After all that it may still be connected, but once.
+    assert_eq!(pair.here.connect_peer(peer, &good), Ok(()));
+    let again = pair.here.connect_peer(peer, &good);
+    assert!(
+        matches!(again, Err(TransportError::Address { .. })),
+        "{again:?}"
+    );
+    pair.here.remove_peer(peer);
+    let gone = pair.here.connect_peer(peer, &good);
+    assert_eq!(gone, Err(TransportError::UnknownPeer(peer)));
 }
 
 #[test]
 fn peers_come_and_go() {
-    let pair = Pair::new(TransportChoice::Shm);
-    let mut seen = vec![pair.peer];
-    for round in 0..20u8 {
-        let peer = pair.here.add_peer(&pair.there.local_address()).unwrap();
-        assert!(!seen.contains(&peer), "no number is used twice");
-        seen.push(peer);
-        let _ = pair
-            .here
-            .send(peer, &HEADER, &[Segment::borrowed(&[round])], Token(0))
-            .unwrap();
-        pair.until(
-            "a frame",
-            |event| matches!(event, Event::Frame { body, .. } if body.bytes() == [round]),
-        );
-        pair.here.remove_peer(peer);
-        pair.here.remove_peer(peer);
-        assert_eq!(
-            pair.here.send(peer, &HEADER, &[], Token(0)),
-            Err(TransportError::UnknownPeer(peer))
-        );
+    for choice in CHOICES {
+        let pair = Pair::new(choice);
+        let mut seen = vec![pair.peer];
+        for round in 0..20u8 {
+            let (peer, back) = connect(&pair.here, &pair.there);
+            assert!(!seen.contains(&peer), "no number is used twice");
+            seen.push(peer);
+            let _ = pair
+                .here
+                .send(peer, &HEADER, &[Segment::borrowed(&[round])], Token(0))
+                .unwrap();
+            pair.until(
+                "a frame",
+                |event| matches!(event, Event::Frame { body, .. } if body.bytes() == [round]),
+            );
+            pair.here.remove_peer(peer);
+            pair.here.remove_peer(peer);
+            assert_eq!(
+                pair.here.send(peer, &HEADER, &[], Token(0)),
+                Err(TransportError::UnknownPeer(peer))
+            );
+            pair.there.remove_peer(back);
+        }
+        assert_eq!(pair.here.stats().frames_sent, 20);
+        assert_eq!(pair.there.stats().frames_received, 20);
+    }
+}
+
+/// Numbers of open files and of mappings.
+fn footprint() -> (usize, usize) {
+    let files = std::fs::read_dir("/proc/self/fd").unwrap().count();
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    (files, maps.lines().count())
+}
+
+#[test]
+#[ignore = "counts what the whole process has: to be run alone"]
+fn peers_that_go_leave_nothing_behind() {
+    for choice in CHOICES {
+        let pair = Pair::new(choice);
+        let mut before = None;
+        for round in 0..200 {
+            let (peer, back) = connect(&pair.here, &pair.there);
+            let _ = pair.here.send(peer, &HEADER, &[], Token(0)).unwrap();
+            pair.until("a frame", |event| matches!(event, Event::Frame { .. }));
+            pair.here.remove_peer(peer);
+            pair.there.remove_peer(back);
+            let end = Instant::now() + Duration::from_secs(60);
+            while pair.here.open_peers() + pair.there.open_peers() > 2 {
+                pair.here.poll(&mut |_: Event| {});
+                pair.there.poll(&mut |_: Event| {});
+                assert!(Instant::now() < end, "lanes that never end");
+            }
+            if round == 20 {
+                before = Some(footprint());
+            }
+        }
+        let (files, maps) = before.unwrap();
+        let now = footprint();
+        assert_eq!(now.0, files, "open files");
+        assert!(now.1 <= maps + 20, "{} mappings, then {}", maps, now.1);
+    }
+}
+
+#[test]
+fn lanes_that_doze_are_heard() {
+    for choice in CHOICES {
+        let pair = Pair::new(choice);
+        let quiet: Vec<_> = (0..5).map(|_| connect(&pair.here, &pair.there)).collect();
+        let frames = |frames: u64| {
+            let end = Instant::now() + Duration::from_secs(60);
+            while pair.there.stats().frames_received < frames {
+                pair.here.poll(&mut |event: Event| panic!("{event:?}"));
+                pair.there.poll(&mut |_: Event| {});
+                assert!(Instant::now() < end, "waited in vain for frame {frames}");
+            }
+        };
+        let send = |peer| {
+            let _ = pair.here.send(peer, &HEADER, &[], Token(0)).unwrap();
+        };
+        for &(peer, _) in &quiet {
+            send(peer);
+        }
+        frames(5);
+        let mut sent = 5;
+        let end = Instant::now() + Duration::from_secs(60);
+        while pair.there.awake_peers() > 1 {
+            send(pair.peer);
+            sent += 1;
+            frames(sent);
+            assert!(
+                Instant::now() < end,
+                "{} lanes awake",
+                pair.there.awake_peers()
+            );
+        }
+        for (round, &(peer, _)) in quiet.iter().cycle().take(20).enumerate() {
+            send(peer);
+            frames(sent + round as u64 + 1);
+        }
     }
 }
 

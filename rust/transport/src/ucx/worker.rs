@@ -3,6 +3,7 @@
 use std::ffi::{c_int, c_void};
 use std::ptr;
 use std::slice;
+use std::sync::Arc;
 
 use ucx_sys as sys;
 
@@ -19,17 +20,17 @@ pub(crate) enum Armed {
     Busy,
 }
 
-/// A worker and its context. Everything that progresses or sends needs the driver's lock, which is the caller's matter.
+/// A worker and its context. Everything that progresses or sends needs the lane's lock, which is the caller's matter.
 pub(crate) struct Worker {
     raw: sys::ucp_worker_h,
     event_fd: c_int,
     /// Dropped after the worker.
-    context: Context,
+    _context: Arc<Context>,
 }
 
 impl Worker {
     /// Makes a worker whose users take turns.
-    pub(crate) fn new(context: Context) -> Result<Self, TransportError> {
+    pub(crate) fn new(context: &Arc<Context>) -> Result<Self, TransportError> {
         // SAFETY: a parameter structure of UCX.
         let mut params: sys::ucp_worker_params_t = unsafe { params() };
         params.field_mask = sys::UCP_WORKER_PARAM_FIELD_THREAD_MODE.into();
@@ -41,7 +42,7 @@ impl Worker {
         let mut worker = Self {
             raw,
             event_fd: -1,
-            context,
+            _context: Arc::clone(context),
         };
         // SAFETY: a live worker, a place for the number; the fd stays UCX's.
         let status = unsafe { sys::ucp_worker_get_efd(raw, &mut worker.event_fd) };
@@ -52,11 +53,6 @@ impl Worker {
     /// UCX's handle.
     pub(crate) fn raw(&self) -> sys::ucp_worker_h {
         self.raw
-    }
-
-    /// The context.
-    pub(crate) fn context(&self) -> &Context {
-        &self.context
     }
 
     /// The fd to sleep on after arming.
@@ -111,7 +107,7 @@ impl Worker {
     /// Makes progress; callbacks run inside. Returns 0 if nothing happened.
     ///
     /// # Safety
-    /// The caller holds the driver's lock, holds no reference to what callbacks touch, and is in no callback itself.
+    /// The caller holds the lane's lock, holds no reference to what callbacks touch, and is in no callback itself.
     #[inline]
     pub(crate) unsafe fn progress(&self) -> u32 {
         // SAFETY: a live worker and the caller's promise.
@@ -121,7 +117,7 @@ impl Worker {
     /// Prepares the event fd.
     ///
     /// # Safety
-    /// The caller holds the driver's lock.
+    /// The caller holds the lane's lock.
     pub(crate) unsafe fn arm(&self) -> Result<Armed, TransportError> {
         // SAFETY: a live worker and the caller's promise.
         match unsafe { sys::ucp_worker_arm(self.raw) } {

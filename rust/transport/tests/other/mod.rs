@@ -3,6 +3,7 @@
 use std::env;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::slice;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -63,6 +64,11 @@ pub(crate) fn poll_until(fabric: &UcxFabric, what: &str, mut done: impl FnMut(Ev
     }
 }
 
+/// A fabric of this process.
+pub(crate) fn new_fabric(transport: &str) -> Arc<UcxFabric> {
+    Arc::new(UcxFabric::new(&settings(transport)).unwrap())
+}
+
 fn settings(transport: &str) -> Settings {
     let mut settings = Settings::with_transport(transport.parse().unwrap());
     settings.keepalive = Duration::from_millis(200);
@@ -71,7 +77,7 @@ fn settings(transport: &str) -> Settings {
 
 /// The other process, connected.
 pub(crate) struct Other {
-    pub(crate) fabric: UcxFabric,
+    pub(crate) fabric: Arc<UcxFabric>,
     pub(crate) peer: PeerId,
     process: Process,
 }
@@ -86,6 +92,11 @@ pub(crate) struct Process {
 impl Other {
     /// Starts it and exchanges addresses.
     pub(crate) fn start(transport: &str, role: &str) -> Self {
+        Self::beside(&new_fabric(transport), transport, role)
+    }
+
+    /// Starts it as one more peer of a fabric.
+    pub(crate) fn beside(fabric: &Arc<UcxFabric>, transport: &str, role: &str) -> Self {
         // `RUST_LOG=ucx=debug UCX_LOG_LEVEL=debug` shows what UCX thinks. Other tests may have been first.
         let filter = tracing_subscriber::EnvFilter::from_default_env();
         let logs = tracing_subscriber::fmt()
@@ -100,16 +111,16 @@ impl Other {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let fabric = UcxFabric::new(&settings(transport)).unwrap();
+        let (peer, own) = fabric.open_peer().unwrap();
         let mut stdin = child.stdin.take().unwrap();
-        writeln!(stdin, "{}", hex(&fabric.local_address())).unwrap();
+        writeln!(stdin, "{}", hex(&own)).unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let address = read_hex(&mut stdout, "ADDRESS ");
         // As in a session: the node has its endpoint before the origin makes one.
         read_hex(&mut stdout, "READY ");
-        let peer = fabric.add_peer(&address).unwrap();
+        fabric.connect_peer(peer, &address).unwrap();
         Self {
-            fabric,
+            fabric: Arc::clone(fabric),
             peer,
             process: Process {
                 child,
@@ -120,7 +131,7 @@ impl Other {
     }
 
     /// Its parts.
-    pub(crate) fn apart(self) -> (UcxFabric, PeerId, Process) {
+    pub(crate) fn apart(self) -> (Arc<UcxFabric>, PeerId, Process) {
         (self.fabric, self.peer, self.process)
     }
 
@@ -207,19 +218,23 @@ pub(crate) fn run() {
     let Ok(role) = env::var(ROLE) else { return };
     let fabric = UcxFabric::new(&settings(&env::var(TRANSPORT).unwrap())).unwrap();
     let region = (role == "region").then(|| fabric.allocate_region(REGION).unwrap());
-    println!("\nADDRESS {}", hex(&fabric.local_address()));
+    let (peer, own) = fabric.open_peer().unwrap();
+    println!("\nADDRESS {}", hex(&own));
     let mut line = String::new();
     std::io::stdin().read_line(&mut line).unwrap();
     let fabric = Arc::new(fabric);
     // A parent that left early is no matter.
-    let Ok(peer) = fabric.add_peer(&unhex(&line)) else {
+    if fabric.connect_peer(peer, &unhex(&line)).is_err() {
         return;
-    };
+    }
     println!("\nREADY ");
     if let Some(region) = &region {
         println!("\nKEY {}", hex(&region.key().unwrap()));
     }
     let orphaned = watch_parent(&fabric);
+    if role == "flood" {
+        return flood(&fabric, peer, &orphaned);
+    }
     let mut deaf = role == "stone deaf";
     while !orphaned.load(Ordering::Relaxed) {
         if deaf {
@@ -244,6 +259,22 @@ pub(crate) fn run() {
         deaf = role == "deaf" && delivered > 0;
         if delivered == 0 {
             fabric.wait(Duration::from_secs(60));
+        }
+    }
+}
+
+/// Sends small frames and large ones as fast as they go, to somebody who takes them all.
+fn flood(fabric: &UcxFabric, peer: PeerId, orphaned: &AtomicBool) {
+    let bodies =
+        [0, 8, 7000, 8000, 100, 200_000].map(|len| Segment::shared(Arc::new(body(len, 1))));
+    for segment in bodies.iter().cycle() {
+        if orphaned.load(Ordering::Relaxed) {
+            return;
+        }
+        // A parent that has had enough is no matter.
+        let _ = fabric.send(peer, &header(0xF1), slice::from_ref(segment), Token(0));
+        while fabric.pending_sends() > 8 && !orphaned.load(Ordering::Relaxed) {
+            fabric.poll(&mut |_: Event| {});
         }
     }
 }

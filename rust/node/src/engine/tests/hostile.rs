@@ -18,7 +18,7 @@ struct Stranger {
 impl Stranger {
     fn to(world: &World, fabric: &MemoryFabric) -> Self {
         let own = world.hub.fabric();
-        let peer = own.add_peer(&fabric.local_address()).unwrap();
+        let peer = own.add_peer(&fabric.address()).unwrap();
         Self { fabric: own, peer }
     }
 

@@ -213,7 +213,7 @@ fn forge(world: &World, origin: &Origin, header: Header, body: &[u8]) {
     let peer = world
         .engine
         .fabric()
-        .add_peer(&origin.client.fabric().local_address())
+        .add_peer(&origin.client.fabric().address())
         .unwrap();
     let header = Header {
         session: origin.id,
@@ -256,7 +256,7 @@ fn an_origin_believes_no_more_than_the_window() {
     let peer = world
         .engine
         .fabric()
-        .add_peer(&origin.client.fabric().local_address())
+        .add_peer(&origin.client.fabric().address())
         .unwrap();
     assert!(
         world
@@ -274,9 +274,7 @@ fn an_origin_believes_no_more_than_the_window() {
 /// Sends a frame as the origin would.
 fn say_taken(world: &World, origin: &Origin, body: &[u8]) {
     let fabric = origin.client.fabric();
-    let peer = fabric
-        .add_peer(&world.engine.fabric().local_address())
-        .unwrap();
+    let peer = fabric.add_peer(&world.engine.fabric().address()).unwrap();
     let header = Header {
         session: origin.id,
         epoch: 3,

@@ -43,11 +43,11 @@ impl Wire {
 }
 
 impl Fabric for Wire {
-    fn local_address(&self) -> Vec<u8> {
-        Vec::new()
+    fn open_peer(&self) -> Result<(PeerId, Vec<u8>), TransportError> {
+        Ok((self.peer, Vec::new()))
     }
-    fn add_peer(&self, _: &[u8]) -> Result<PeerId, TransportError> {
-        Ok(self.peer)
+    fn connect_peer(&self, _: PeerId, _: &[u8]) -> Result<(), TransportError> {
+        Ok(())
     }
     fn remove_peer(&self, _: PeerId) {}
     fn send(
@@ -103,7 +103,7 @@ impl Fabric for Wire {
 fn overhead() {
     let hub = MemoryHub::new();
     let fabric = hub.fabric();
-    let peer = fabric.add_peer(&fabric.local_address()).unwrap();
+    let peer = fabric.add_peer(&fabric.address()).unwrap();
     let (near, far) = Wire::pair(peer);
     let (outbox, _messages) = channel();
     let engine = Engine::new(far, Words::default(), EngineSettings::default(), outbox);
@@ -115,20 +115,25 @@ fn overhead() {
             epoch: 1,
             name: "here".into(),
         })
-        .unwrap();
+        .unwrap()
+        .session;
     let client = Client::without_helper(near);
+    let way = client.way_in().unwrap();
     let session = client
-        .open(Terms {
-            keys,
-            welcome: Welcome {
-                session: id,
-                max_frame: 1 << 20,
-                epoch: 1,
-                ..Welcome::default()
+        .open(
+            way,
+            Terms {
+                keys,
+                welcome: Welcome {
+                    session: id,
+                    max_frame: 1 << 20,
+                    epoch: 1,
+                    ..Welcome::default()
+                },
+                address: "here".into(),
+                hang_up: None,
             },
-            address: "here".into(),
-            hang_up: None,
-        })
+        )
         .unwrap();
     let beat = Beat::default();
     let mut leader = Leader::new(&engine, &beat);

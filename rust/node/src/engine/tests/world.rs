@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, channel};
 
 use bitcode_client::{Call, CallOptions, CallState, Client, ClientError, Code, Outcome};
 use bitcode_client::{Session, Terms};
-use bitcode_transport::{Fabric, MemoryFabric, MemoryHub, Segment};
+use bitcode_transport::{MemoryFabric, MemoryHub, Segment};
 use bitcode_wire::archive::{Archive, Image, ImageKind};
 use bitcode_wire::error::ErrorCode;
 use bitcode_wire::frame::{SessionKeys, StageTimings};
@@ -161,14 +161,15 @@ impl World {
     pub(crate) fn origin(&self, secret: &str) -> Origin {
         let client = Client::without_helper(self.hub.fabric());
         let keys = SessionKeys::derive(secret.as_bytes());
+        let way = client.way_in().unwrap();
         let opening = Opening {
             keys: keys.clone(),
-            address: client.fabric().local_address(),
+            address: way.address().to_vec(),
             epoch: 3,
             name: secret.into(),
         };
-        let id = self.engine.open_session(opening).unwrap();
-        let session = client.open(self.terms(id, &keys)).unwrap();
+        let id = self.engine.open_session(opening).unwrap().session;
+        let session = client.open(way, self.terms(id, &keys)).unwrap();
         Origin {
             client,
             session,
@@ -183,7 +184,7 @@ impl World {
             welcome: Welcome {
                 session,
                 origin: session,
-                worker_address: self.engine.fabric().local_address(),
+                worker_address: self.engine.fabric().address(),
                 max_frame: 1 << 20,
                 epoch: 3,
                 ..Welcome::default()
