@@ -56,7 +56,7 @@ put(io::IO, data::DataDescriptor) = (put(io, 0x05); put(io, data.type); put_byte
 function put(io::IO, array::ArrayDescriptor)
     put(io, 0x06); put(io, array.type); put_list(io, array.dims); put_bytes(io, array.bytes); put_list(io, array.references)
 end
-put(io::IO, opaque::OpaqueDescriptor) = (put(io, 0x08); put(io, opaque.name))
+put(io::IO, opaque::OpaqueDescriptor) = (put(io, 0x08); put(io, opaque.name); put(io, opaque.id))
 put(io::IO, dependency::Dependency) = (put(io, dependency.soname); put_list(io, dependency.symbols))
 
 function put(io::IO, manifest::Manifest)

@@ -40,6 +40,7 @@ struct ArrayDescriptor
 end
 struct OpaqueDescriptor
     name::String
+    id::UInt64
 end
 const Descriptor = Union{TypeDescriptor,InstanceDescriptor,SymbolDescriptor,StringDescriptor,DataDescriptor,ArrayDescriptor,OpaqueDescriptor}
 
@@ -78,7 +79,7 @@ function descriptor(table::ObjectTable, @nospecialize(object))::Descriptor
     object isa DataType && !object.hasfreetypevars && return describe_type(table, object)
     object isa Symbol && return SymbolDescriptor(String(object))
     object isa String && return StringDescriptor(copy(codeunits(object)))
-    is_identity_only(object) && return OpaqueDescriptor(opaque_name(object))
+    is_identity_only(object) && return OpaqueDescriptor(opaque_name(object), object isa Type ? objectid(object) : 0)
     object isa Core.SimpleVector && return describe_simple_vector(table, object)
     object isa Words && return describe_words(table, object)
     object isa WordsType && return describe_words_type(object)

@@ -33,7 +33,7 @@ fn describe<'a>(object: &'a Object<'a>) -> Description<'a> {
             references: array.references.clone(),
         },
         Object::Slot(to) => Description::Slot(*to),
-        Object::Opaque(name) => Description::Opaque(name),
+        Object::Opaque { name, id } => Description::Opaque { name, id: *id },
     }
 }
 

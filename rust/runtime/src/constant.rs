@@ -20,6 +20,8 @@ use std::ptr;
 
 /// Bytes of an object that has an identity and nothing else.
 pub const OPAQUE_BYTES: usize = 512;
+/// Where such an object keeps its `objectid`: at the very end, since code may read fields of what it takes it for.
+pub(crate) const OPAQUE_ID: usize = OPAQUE_BYTES - 8;
 
 /// A field, as an archive describes it.
 #[derive(Clone, Copy, Debug)]
@@ -77,7 +79,12 @@ pub enum Description<'a> {
     /// A word that holds the address of an object.
     Slot(Option<u32>),
     /// Something with an identity.
-    Opaque(&'a str),
+    Opaque {
+        /// A name for people.
+        name: &'a str,
+        /// What `objectid` answers, 0 for a number of its own.
+        id: u64,
+    },
 }
 
 /// Why an archive's objects could not be built. Numbers name objects.
@@ -250,7 +257,7 @@ impl<'a, 'b> Builder<'a, 'b> {
                 .iter()
                 .zip(&addresses)
                 .filter_map(|(description, address)| match description {
-                    Description::Opaque(name) => Some((*address as usize, Box::from(*name))),
+                    Description::Opaque { name, .. } => Some((*address as usize, Box::from(*name))),
                     _ => None,
                 });
         let slots = (0_u32..)
@@ -302,7 +309,7 @@ impl<'a, 'b> Builder<'a, 'b> {
             // What a type refers to may be no type object here (a union, a type with parameters left open).
             let find = |to: Option<u32>| to.and_then(|to| self.cells.get(to as usize)?.clone());
             let name = |to: Option<u32>| match self.descriptions.get(to? as usize)? {
-                Description::Opaque(name) => Some(Box::from(*name)),
+                Description::Opaque { name, .. } => Some(Box::from(*name)),
                 _ => None,
             };
             let fields = fields.iter().map(|field| Field {
@@ -348,7 +355,7 @@ impl<'a, 'b> Builder<'a, 'b> {
                         })?
                 }
                 Description::Slot(_) => size_of::<usize>(),
-                Description::Opaque(_) => OPAQUE_BYTES,
+                Description::Opaque { .. } => OPAQUE_BYTES,
             };
             let align = if matches!(description, Description::Array { .. }) {
                 CACHE_ALIGN
@@ -454,6 +461,11 @@ impl<'a, 'b> Builder<'a, 'b> {
                 // SAFETY: placed with room for one word.
                 unsafe { at.cast::<*mut Value>().write(to) };
                 return Ok(());
+            }
+            Description::Opaque { id, .. } => {
+                // SAFETY: placed with room for `OPAQUE_BYTES`.
+                unsafe { at.cast::<u8>().add(OPAQUE_ID).cast::<u64>().write(*id) };
+                builtins.ty(id::OPAQUE)
             }
             _ => builtins.ty(id::OPAQUE),
         };

@@ -2,6 +2,7 @@
 //! only if they are one.
 
 use crate::builtin::{Builtins, id};
+use crate::constant::OPAQUE_ID;
 use crate::hash::{STRING_SEED, bitmix, bits_hash, int64hash, memhash_seed};
 use crate::layout::{
     DataType, SVEC_DATA, Symbol, TAG_MASK, Value, reference_at, string_bytes, type_of,
@@ -163,6 +164,11 @@ pub(crate) unsafe extern "C" fn jl_object_id_(ty: *const DataType, value: *const
         id::DATA_TYPE => u64::from(unsafe { TypeCell::of(value.cast()) }.hash()),
         // SAFETY: a simple vector.
         id::SIMPLE_VECTOR => unsafe { svec_id(value) },
+        // SAFETY: an archive's object, which has its number at its end, or zero.
+        id::OPAQUE => match unsafe { value.cast::<u8>().add(OPAQUE_ID).cast::<u64>().read() } {
+            0 => int64hash(value as u64),
+            number => number,
+        },
         _ if cell.is(flag::MUTABLE) => int64hash(value as u64),
         // SAFETY: a value of this type.
         _ => unsafe { immutable_id(cell, value.cast(), u64::from(cell.hash())) },

@@ -36,7 +36,10 @@ fn every_kind_is_built() {
             references: vec![(0, 1), (8, 2)],
         },
         Description::Slot(Some(3)),
-        Description::Opaque("some method"),
+        Description::Opaque {
+            name: "some method",
+            id: 0,
+        },
         ty("Test.ConstSingle", flag::SINGLETON, 0, &[]),
         Description::Instance(6),
     ])

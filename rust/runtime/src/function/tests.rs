@@ -239,7 +239,11 @@ unsafe extern "C" fn dispatches(_: i64, _: i64, call: i64) -> i32 {
 
 #[test]
 fn what_fails_throws_what_julia_throws() {
-    let constants = Constants::build(&[Description::Opaque("print_to_string")]).unwrap();
+    let constants = Constants::build(&[Description::Opaque {
+        name: "print_to_string",
+        id: 0,
+    }])
+    .unwrap();
     let bytes = thrown(asserts, &constants);
     assert_eq!(bytes[..5], [tag::STRUCT, id::TYPE_ERROR as u8, 0, 0, 0]);
     assert!(bytes.windows(10).any(|part| part == b"typeassert"));

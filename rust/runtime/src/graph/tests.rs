@@ -160,7 +160,14 @@ fn archive(ty: TypeDescription<'_>) -> (Constants, TypeRef) {
         fields: Vec::new(),
     };
     (
-        Constants::build(&[Description::Opaque("first"), description]).unwrap(),
+        Constants::build(&[
+            Description::Opaque {
+                name: "first",
+                id: 0,
+            },
+            description,
+        ])
+        .unwrap(),
         cell,
     )
 }

@@ -157,7 +157,7 @@ impl Manifest<'_> {
             Object::Data(data) => self.check_data(at, data),
             Object::Array(array) => self.check_array(at, array),
             Object::Slot(target) => self.reference(at, "target", *target),
-            Object::Symbol(_) | Object::String(_) | Object::Opaque(_) => Ok(()),
+            Object::Symbol(_) | Object::String(_) | Object::Opaque { .. } => Ok(()),
         }
     }
 
@@ -322,7 +322,7 @@ impl Manifest<'_> {
     ) -> Result<(), Inconsistent> {
         match index {
             Some(index) => match self.object(at, field, index)? {
-                Object::Type(_) | Object::Opaque(_) => Ok(()),
+                Object::Type(_) | Object::Opaque { .. } => Ok(()),
                 other => Err(at.wrong_kind(field, index, other, "a TYPE or an OPAQUE")),
             },
             None => Ok(()),

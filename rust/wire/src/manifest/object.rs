@@ -172,7 +172,13 @@ pub enum Object<'a> {
     /// The slot of a global binding: the symbol's address holds a pointer to the object, or null.
     Slot(Option<u32>),
     /// Identity and a name, nothing else: a method, a module, a `UnionAll`…
-    Opaque(&'a str),
+    Opaque {
+        /// A name for people.
+        name: &'a str,
+        /// Its `objectid` at the origin, if code may count on it (that of a type, which goes into the hash of an array);
+        /// 0 if not.
+        id: u64,
+    },
 }
 
 impl<'a> Object<'a> {
@@ -198,7 +204,7 @@ impl<'a> Object<'a> {
             Self::Data(_) => "DATA",
             Self::Array(_) => "ARRAY",
             Self::Slot(_) => "SLOT",
-            Self::Opaque(_) => "OPAQUE",
+            Self::Opaque { .. } => "OPAQUE",
         }
     }
 
@@ -239,7 +245,10 @@ impl<'a> Object<'a> {
             }
             Self::OPAQUE => {
                 reader.within("OPAQUE object");
-                Self::Opaque(reader.str("name", MAX_NAME_BYTES)?)
+                Self::Opaque {
+                    name: reader.str("name", MAX_NAME_BYTES)?,
+                    id: reader.u64("id")?,
+                }
             }
             tag => {
                 return Err(DecodeError {
@@ -282,9 +291,10 @@ impl<'a> Object<'a> {
                 writer.u8(Self::SLOT);
                 writer.u32(plus_one(*target));
             }
-            Self::Opaque(name) => {
+            Self::Opaque { name, id } => {
                 writer.u8(Self::OPAQUE);
                 writer.str("name", name, MAX_NAME_BYTES);
+                writer.u64(*id);
             }
         }
     }

@@ -282,7 +282,7 @@ fn objects() {
         // No dimensions: one element, of no bytes.
         Object::Array(ArrayObject::default()),
         Object::Slot(None),
-        Object::Opaque(""),
+        Object::Opaque { name: "", id: 0 },
     ];
     assert_eq!(kinds.len(), smallest.len());
     for (object, (number, name)) in smallest.into_iter().zip(kinds) {

@@ -93,7 +93,7 @@ fn archives() {
 
 /// Code ids of the two archives, as `b3sum` prints them.
 const SMALL_ID: &str = "58e8264e8189517da5fb3232907e5f69fdcaa04dc92a5bcae79ec5a459a325ba";
-const FULL_ID: &str = "fbd9fa916ad9b17a8736f6d4b1cc3899a14b2ced0a42fb4355e3f11ca99ed856";
+const FULL_ID: &str = "fd55b888217b291ce845769cf10c2716a2f2c382e3cdc4b9bf555a2761b64b39";
 
 #[test]
 fn error_payload() {

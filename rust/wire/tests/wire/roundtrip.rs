@@ -241,7 +241,10 @@ impl Plan {
             }
             4 => self.array(*choice, bytes, targets),
             5 => Object::Slot(self.target(Some(*choice))),
-            _ => Object::Opaque(name),
+            _ => Object::Opaque {
+                name,
+                id: name.len() as u64,
+            },
         }
     }
 
@@ -249,7 +252,7 @@ impl Plan {
     fn array<'a>(&'a self, choice: u32, bytes: &'a [u8], targets: &[Option<u32>]) -> Object<'a> {
         let index = self.ty(choice);
         let Some(Object::Type(ty)) = self.types().nth((index - self.base()) as usize) else {
-            return Object::Opaque("");
+            return Object::Opaque { name: "", id: 0 };
         };
         let inline = ty.element_flags.contains(ElementFlags::INLINE_REFERENCES);
         if !ty.flags.contains(TypeFlags::ARRAY) || inline {

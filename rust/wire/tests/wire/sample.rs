@@ -266,7 +266,10 @@ pub(crate) fn full_manifest() -> Manifest<'static> {
         // 12
         Object::Slot(Some(10)),
         // 13
-        Object::Opaque("Core.DenseArray"),
+        Object::Opaque {
+            name: "Core.DenseArray",
+            id: 77,
+        },
         // 14
         Object::Array(ArrayObject {
             ty: 3,
