@@ -98,6 +98,23 @@ is_lasting(@nospecialize(object)) = unsafe_load(Ptr{UInt}(pointer_from_objref(ob
 # The node's `pcre2_match` has a context for each thread.
 match_context() = C_NULL
 
+# Big numbers as text
+
+# Without a number after its point, a format asks for as many digits as it takes to read the number back in MPFR 4.1, and for none in
+# 4.2. Without the point it is the former in both.
+const SHORTEST, POINT_ALONE = "%Re", "%.Re"
+
+"`Base.MPFR.string_mpfr`, which makes the text of a `BigFloat`. Nodes have C's locale, so there is no comma to be replaced."
+function text_of_big(x::BigFloat, format::String)
+    place = Ref{Ptr{UInt8}}(C_NULL)
+    bytes = ccall((:mpfr_asprintf, :libmpfr), Cint, (Ptr{Ptr{UInt8}}, Ptr{UInt8}, Ref{BigFloat}...), place, format == POINT_ALONE ? SHORTEST : format, x)
+    bytes < 0 && error("MPFR cannot write the number as ", format)
+    text = unsafe_string(place[], bytes)
+    ccall((:mpfr_free_str, :libmpfr), Cvoid, (Ptr{UInt8},), place[])
+    return text
+end
+
+FUNCTION_STAND_INS[Base.MPFR.string_mpfr] = text_of_big
 FUNCTION_STAND_INS[Random.default_rng] = default_generator
 FUNCTION_STAND_INS[Random.make_seed] = random_seed
 FUNCTION_STAND_INS[Base.compile] = compile_regex

@@ -135,6 +135,10 @@ const FUNCTION_STAND_INS = IdDict{Any,Any}()
 function stand_in!(narrowing::Narrowing, body::Body)
     for i in eachindex(body.source.code)
         call = call_of(body.source.code[i])
+        if is_type_test(body, call)
+            replace_call!(body, i, type_test(body, call))
+            continue
+        end
         f, operands = stand_in_of(body, call)
         f === nothing && continue
         types = Tuple{typeof(f),(operand_type(body, operand) for operand in operands)...}
@@ -155,6 +159,7 @@ function stand_in_of(body::Body, @nospecialize(call))
         known === nothing && return (nothing, ())
         f = something(known)
         haskey(PRINTERS, f) && return output_stand_in(body, f, operands)
+        f === getfield && return (is_field_by_name(body, operands) ? field_by_name : nothing, operands)
         f === Core.arrayref && return (element_stand_in(body, operands), ())
         return (get(FUNCTION_STAND_INS, f, nothing), operands)
     end

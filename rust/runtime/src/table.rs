@@ -80,7 +80,7 @@ fn runtime() -> Vec<(&'static str, usize)> {
             bc_array_over, jl_new_array, jl_alloc_array_1d, jl_alloc_array_2d, jl_alloc_array_3d, jl_alloc_vec_any,
             jl_ptr_to_array_1d, jl_ptr_to_array, jl_reshape_array, jl_string_to_array, jl_pchar_to_array, jl_array_copy,
             jl_array_grow_end, jl_array_grow_beg, jl_array_grow_at, jl_array_sizehint, jl_array_ptr_1d_push,
-            jl_array_del_at, jl_array_del_beg, jl_array_del_end, jl_array_to_string, jl_arrayref, jl_arrayset,
+            jl_array_del_at, jl_array_del_beg, jl_array_del_end, jl_array_to_string, jl_arraylen, jl_arrayref, jl_arrayset,
             jl_arrayunset, jl_array_isassigned, jl_array_ptr_copy, jl_array_data_owner, jl_array_ptr, jl_array_rank,
             jl_array_size, jl_array_cconvert_cstring,
         },

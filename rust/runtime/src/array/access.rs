@@ -1,12 +1,12 @@
 //! Single elements and properties of arrays, for code that does not know the array's type.
 
 use super::Header;
-use crate::boxes::jl_new_bits;
+use crate::boxes::{jl_box_int64, jl_new_bits};
 use crate::builtin::id;
 use crate::error::{error, jl_bounds_error_int};
 use crate::exception::throw_instance;
 use crate::layout::{Array, Value};
-use crate::types::TypeCell;
+use crate::types::{TypeCell, flag};
 
 /// Element `index` (from 0), boxed.
 ///
@@ -147,6 +147,22 @@ pub(crate) unsafe extern "C" fn jl_array_ptr(array: *mut Array) -> *mut u8 {
 pub(crate) unsafe extern "C" fn jl_array_rank(array: *mut Array) -> i32 {
     // SAFETY: the caller's promise.
     unsafe { Header::new(array) }.ndims() as i32
+}
+
+/// The intrinsic `arraylen`, for code that does not know that it is an array: the length, boxed.
+///
+/// # Safety
+/// - called from shipped code: throws if `array` is none.
+pub(crate) unsafe extern "C" fn jl_arraylen(array: *mut Value) -> *mut Value {
+    // SAFETY: an object has a tag.
+    if !unsafe { TypeCell::of_value(array) }.is(flag::ARRAY) {
+        // SAFETY: the caller's promise.
+        unsafe { error("arraylen: expected an array") }
+    }
+    // SAFETY: an array.
+    let header = unsafe { Header::new(array.cast()) };
+    // SAFETY: the caller's promise.
+    unsafe { jl_box_int64(header.len() as i64) }
 }
 
 /// Dimension `index` (from 0).

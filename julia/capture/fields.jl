@@ -1,0 +1,32 @@
+# Questions about types and names that a node cannot answer, because it knows them only as far as a manifest describes them, become
+# questions that it can: they are settled, or asked in pieces, where the types are known.
+
+# `isa(x, Type{T})` asks for one object. Nodes have no types of types.
+function is_type_test(body::Body, @nospecialize(call))
+    is_call(call) && length(call.args) == 3 || return false
+    f, T = constant(body, call.args[1]), constant(body, call.args[3])
+    return f !== nothing && something(f) === isa && T !== nothing && is_type_of_type(something(T))
+end
+
+# `Type{T}` for one `T` that is always the same object.
+is_type_of_type(@nospecialize(T)) = T isa DataType && T.name === Base.unwrap_unionall(Type).name && has_one_object(T.parameters[1])
+has_one_object(@nospecialize(T)) = T isa DataType ? !T.hasfreetypevars : T isa UnionAll && T === Base.unwrap_unionall(T).name.wrapper
+
+type_test(body::Body, call::Expr) = Expr(:call, ===, call.args[2], something(constant(body, call.args[3])).parameters[1])
+
+"`getfield(x, name)` where the name is only known when the code runs, as in every `getproperty` of one's own."
+@generated function field_by_name(x, name::Symbol)
+    missing_field = string("type ", nameof(x), " has no field ")
+    found = :(error($missing_field, name))
+    for k in fieldcount(x):-1:1
+        found = :(name === $(QuoteNode(fieldname(x, k))) ? getfield(x, $k) : $found)
+    end
+    return found
+end
+
+function is_field_by_name(body::Body, operands)
+    length(operands) == 2 || return false
+    T = operand_type(body, operands[1])
+    T isa DataType && isconcretetype(T) && !(T <: Tuple) && T !== Module || return false
+    return operand_type(body, operands[2]) === Symbol && constant(body, operands[2]) === nothing
+end
