@@ -11,6 +11,8 @@ declare noalias noundef nonnull align 16 ptr @bc.alloc(ptr noundef, i64 noundef,
 declare noundef nonnull align 16 ptr @bc.typeof(ptr noundef nonnull) #0
 ; A reference to the second was stored into the first.
 declare void @bc.barrier(ptr noundef, ptr noundef) #2
+; Something that must be where the collector looks, up to here.
+declare void @bc.keep(ptr noundef) #4
 ; A `try` begins: the handler is in the frame of the function.
 declare void @bc.enter(ptr noundef, ptr noundef) #3
 ; So many `try`s end.
@@ -23,3 +25,4 @@ attributes #0 = { nounwind willreturn nosync nofree memory(none) }
 attributes #1 = { nounwind willreturn nosync nofree allockind("alloc,uninitialized") allocsize(1) memory(inaccessiblemem: readwrite) }
 attributes #2 = { nounwind nosync nofree memory(argmem: read, inaccessiblemem: readwrite) }
 attributes #3 = { nounwind willreturn nosync nofree }
+attributes #4 = { nounwind willreturn nosync nofree memory(inaccessiblemem: readwrite) }

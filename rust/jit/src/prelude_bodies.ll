@@ -67,6 +67,11 @@ done:
   ret void
 }
 
+define void @bc.keep(ptr %object) #3 {
+  call void asm sideeffect "", "r"(ptr %object) #4
+  ret void
+}
+
 define void @bc.enter(ptr %state, ptr %handler) #3 {
   %innermost.at = getelementptr i8, ptr %state, i64 @HANDLER@
   %outer = load volatile ptr, ptr %innermost.at, align 8
@@ -114,6 +119,7 @@ attributes #0 = { nounwind willreturn nosync nofree nonlazybind memory(none) }
 attributes #1 = { nounwind cold nonlazybind }
 attributes #2 = { nounwind noreturn cold nonlazybind }
 attributes #3 = { nounwind alwaysinline }
+attributes #4 = { nounwind }
 
 !0 = !{!"branch_weights", i32 2000, i32 1}
 !1 = !{!"branch_weights", i32 1, i32 2000}

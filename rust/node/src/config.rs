@@ -7,7 +7,7 @@ use std::time::Duration;
 use bitcode_transport::{Settings, TransportChoice, TransportError};
 use serde::Deserialize;
 
-use bitcode_jit::AllowedLibraries;
+use bitcode_jit::{AllowedLibraries, Limits};
 
 use crate::key::{Key, KeyError};
 use crate::{EngineSettings, PoolSettings};
@@ -79,6 +79,8 @@ pub struct Wishes {
     pub cache_bytes: Option<u64>,
     /// The longest frame.
     pub max_frame: Option<u64>,
+    /// Bytes of memory that one call may use.
+    pub call_memory: Option<u64>,
     /// What to log: a level, or a list such as `warn,bitcode_node=debug`.
     pub log: Option<String>,
     /// `text` or `json`.
@@ -126,6 +128,8 @@ pub struct Config {
     pub pool: PoolSettings,
     /// CPU to compile for; `None` for the one it runs on.
     pub cpu: Option<String>,
+    /// What a call may use.
+    pub limits: Limits,
     /// C libraries that shipped code may call.
     pub libraries: AllowedLibraries,
     /// Stop when standard input ends.
@@ -160,6 +164,7 @@ impl Wishes {
             net_devices: self.net_devices.or(others.net_devices),
             cache_bytes: self.cache_bytes.or(others.cache_bytes),
             max_frame: self.max_frame.or(others.max_frame),
+            call_memory: self.call_memory.or(others.call_memory),
             log: self.log.or(others.log),
             log_format: self.log_format.or(others.log_format),
             threads: self.threads.or(others.threads),
@@ -194,6 +199,10 @@ impl Wishes {
             engine.max_frame = size("max-frame", bytes)?;
         }
         fabric.max_body = engine.max_frame;
+        let mut limits = Limits::default();
+        if let Some(bytes) = self.call_memory {
+            limits.memory = size("call-memory", bytes)?;
+        }
         let mut pool = PoolSettings::default();
         if let Some(threads) = self.threads {
             if !(1..=1024).contains(&threads) {
@@ -216,6 +225,7 @@ impl Wishes {
             engine,
             pool,
             cpu: self.cpu,
+            limits,
             libraries: libraries(
                 self.allow_library.as_deref().unwrap_or_default(),
                 self.deny_library.as_deref().unwrap_or_default(),
@@ -288,7 +298,7 @@ mod tests {
     #[test]
     fn the_command_line_wins_over_the_file_and_the_file_over_the_defaults() {
         let file: Wishes = toml::from_str(
-            "listen = '127.0.0.1:7000'\ncache-bytes = 1000\ntransport = 'tcp'\nlog-format = 'json'",
+            "listen = '127.0.0.1:7000'\ncache-bytes = 1000\ncall-memory = 5000\ntransport = 'tcp'\nlog-format = 'json'",
         )
         .unwrap();
         let line = Wishes {
@@ -300,6 +310,7 @@ mod tests {
         let config = wishes.decide().unwrap();
         assert_eq!(config.listen, "127.0.0.1:7000");
         assert_eq!(config.engine.cache_bytes, 2000);
+        assert_eq!(config.limits.memory, 5000);
         assert_eq!(config.fabric.transport, TransportChoice::Tcp);
         assert_eq!(config.grace, Duration::from_secs(1));
     }

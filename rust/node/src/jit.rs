@@ -1,6 +1,8 @@
 //! The loader that real nodes have: the JIT.
 
-use bitcode_jit::{AllowedLibraries, Compiled, Jit, JitConfig, Outcome, Output, attach_thread};
+use bitcode_jit::{
+    AllowedLibraries, Compiled, Jit, JitConfig, Limits, Outcome, Output, attach_thread,
+};
 use bitcode_wire::archive::Archive;
 use bitcode_wire::frame::StageTimings;
 
@@ -12,14 +14,19 @@ pub struct JitLoader(Jit);
 
 impl JitLoader {
     /// Sets the compiler up, for the machine that it runs on or for the CPU named, with the C libraries
-    /// that shipped code may call.
+    /// that shipped code may call and what each call may use.
     ///
     /// # Errors
     /// A sentence that says what is wrong.
-    pub fn new(cpu: Option<String>, libraries: AllowedLibraries) -> Result<Self, String> {
+    pub fn new(
+        cpu: Option<String>,
+        libraries: AllowedLibraries,
+        limits: Limits,
+    ) -> Result<Self, String> {
         let mut config = JitConfig::default();
         config.cpu = cpu;
         config.libraries = libraries;
+        config.limits = limits;
         Jit::new(config)
             .map(Self)
             .map_err(|error| error.to_string())

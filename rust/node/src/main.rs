@@ -33,6 +33,9 @@ struct CommandLine {
     /// The longest frame to take or send [default: 4294967296]
     #[arg(long, value_name = "BYTES")]
     max_frame: Option<u64>,
+    /// Bytes of memory that one call may use; more is an OutOfMemoryError [default: 8589934592]
+    #[arg(long, value_name = "BYTES")]
+    call_memory: Option<u64>,
     /// What to log: a level, or a list such as warn,bitcode_node=debug [default: info]
     #[arg(long, value_name = "FILTER")]
     log: Option<String>,
@@ -77,6 +80,7 @@ impl From<CommandLine> for Wishes {
         wishes.net_devices = line.net_devices;
         wishes.cache_bytes = line.cache_bytes;
         wishes.max_frame = line.max_frame;
+        wishes.call_memory = line.call_memory;
         wishes.log = line.log;
         wishes.log_format = line.log_format;
         wishes.threads = line.threads;

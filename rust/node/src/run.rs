@@ -63,8 +63,8 @@ pub struct About {
 /// # Errors
 /// Why it did not start.
 pub fn run(config: Config, ready: impl Write) -> Result<(), StartError> {
-    let loader =
-        JitLoader::new(config.cpu.clone(), config.libraries.clone()).map_err(StartError::Jit)?;
+    let loader = JitLoader::new(config.cpu.clone(), config.libraries.clone(), config.limits)
+        .map_err(StartError::Jit)?;
     let names: Vec<_> = config.libraries.names().collect();
     info!(allowed = names.join(" "), "C libraries");
     let about = loader.about();

@@ -8,12 +8,13 @@ use inkwell::llvm_sys::core::LLVMInstructionEraseFromParent;
 use inkwell::llvm_sys::core::{
     LLVMAddCallSiteAttribute, LLVMBuildCall2, LLVMGetCallSiteAttributeCount,
     LLVMGetCallSiteAttributes, LLVMGetCalledFunctionType, LLVMGetCalledValue,
-    LLVMGetInstructionCallConv, LLVMGetNumArgOperands, LLVMGetNumOperandBundles,
-    LLVMGetTailCallKind, LLVMIsAFunction, LLVMIsDeclaration, LLVMReplaceAllUsesWith,
-    LLVMSetInstructionCallConv, LLVMSetTailCallKind,
+    LLVMGetInstructionCallConv, LLVMGetInstructionParent, LLVMGetNumArgOperands,
+    LLVMGetNumOperandBundles, LLVMGetTailCallKind, LLVMIsAConstant, LLVMIsAFunction,
+    LLVMIsDeclaration, LLVMReplaceAllUsesWith, LLVMSetInstructionCallConv, LLVMSetTailCallKind,
 };
 use inkwell::llvm_sys::prelude::LLVMValueRef;
 use inkwell::llvm_sys::{LLVMAttributeFunctionIndex, LLVMAttributeReturnIndex};
+use std::collections::HashSet;
 
 /// Lowers every call in `function`.
 pub(super) fn lower_function(
@@ -21,7 +22,9 @@ pub(super) fn lower_function(
     function: LLVMValueRef,
 ) -> Result<(), JitError> {
     let mut begun = Vec::new();
-    for call in instructions(function) {
+    let all = instructions(function);
+    let quiet = quiet_regions(&all);
+    for call in all {
         if !matches!(opcode(call), LLVMOpcode::LLVMCall) {
             continue;
         }
@@ -30,7 +33,13 @@ pub(super) fn lower_function(
         match callee(call).as_str() {
             // The end of a region names its beginning, which may come later in the list: beginnings go last.
             "llvm.julia.gc_preserve_begin" => begun.push(call),
-            "llvm.julia.gc_preserve_end" | "julia.loopinfo_marker" => builder.erase(call),
+            "llvm.julia.gc_preserve_end" => {
+                if !quiet.contains(&call) {
+                    preserve(builder, call);
+                }
+                builder.erase(call);
+            }
+            "julia.loopinfo_marker" => builder.erase(call),
             name => lower_call(builder, function, call, name)?,
         }
     }
@@ -38,6 +47,76 @@ pub(super) fn lower_function(
         builder.erase(call);
     }
     Ok(())
+}
+
+/// What is called without any memory being asked for.
+const QUIET: [&str; 12] = [
+    "julia.typeof",
+    "julia.write_barrier",
+    "julia.pointer_from_objref",
+    "julia.ptls_states",
+    "julia.loopinfo_marker",
+    "memcmp",
+    "memcpy",
+    "memmove",
+    "memset",
+    "memchr",
+    "strlen",
+    "jl_string_ptr",
+];
+
+/// The ends of those regions in which nothing can be collected: straight code that calls nothing else than [`QUIET`].
+fn quiet_regions(all: &[LLVMValueRef]) -> HashSet<LLVMValueRef> {
+    let mut quiet = HashSet::new();
+    // Regions that began in the block, while nothing else was called in it since.
+    let mut open = HashSet::new();
+    let mut block = std::ptr::null_mut();
+    for &instruction in all {
+        // SAFETY: a live instruction.
+        let parent = unsafe { LLVMGetInstructionParent(instruction) };
+        if parent != block {
+            block = parent;
+            open.clear();
+        }
+        if !matches!(opcode(instruction), LLVMOpcode::LLVMCall) {
+            continue;
+        }
+        match callee(instruction).as_str() {
+            "llvm.julia.gc_preserve_begin" => {
+                open.insert(instruction);
+            }
+            "llvm.julia.gc_preserve_end" => {
+                if operands(instruction)
+                    .first()
+                    .is_some_and(|begin| open.contains(begin))
+                {
+                    quiet.insert(instruction);
+                }
+            }
+            name if name.starts_with("llvm.") || QUIET.contains(&name) => {}
+            _ => open.clear(),
+        }
+    }
+    quiet
+}
+
+/// Keeps what a region preserves in a register or on the stack up to its end, where a collector sees it: the code may hold its
+/// address only in memory that nobody looks at.
+fn preserve(builder: &Builder<'_>, end: LLVMValueRef) {
+    let Some(&begin) = operands(end).first() else {
+        return;
+    };
+    if !matches!(opcode(begin), LLVMOpcode::LLVMCall) {
+        return;
+    }
+    builder.before(end);
+    for value in arguments(begin) {
+        // SAFETY: a live value.
+        let constant = !unsafe { LLVMIsAConstant(value) }.is_null();
+        if is_pointer(type_of(value)) && !constant {
+            builder.call("bc.keep", &[value]);
+        }
+    }
 }
 
 /// C's convention and LLVM's own for private functions: Julia's must have been lowered at the origin.
@@ -167,7 +246,8 @@ fn arguments(call: LLVMValueRef) -> Vec<LLVMValueRef> {
     operands(call).into_iter().take(count as usize).collect()
 }
 
-/// The same call without operand bundles: they root objects for a collector that is not here, and hinder LLVM.
+/// The same call without operand bundles: they name roots for Julia's collector. Ours finds what the callee was given, and they
+/// hinder LLVM.
 fn without_bundles(builder: &Builder<'_>, call: LLVMValueRef) -> LLVMValueRef {
     // SAFETY: a live call.
     if unsafe { LLVMGetNumOperandBundles(call) } == 0 {

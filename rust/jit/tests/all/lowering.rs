@@ -168,9 +168,74 @@ define i32 @bitcode_entry(i64, i64, i64) {
     assert!(!text.contains("julia."), "{text}");
     assert!(text.contains("call ptr @bc_thread_state()"), "{text}");
     let body = &text[text.find("define").unwrap()..];
-    // One call for the thread, one for the full chunk; the size is known, so nothing is compared with the limit of chunks.
+    // One call for the thread, one for the run that is used up; the size is known, so nothing is compared with the largest.
     assert_eq!(body.matches(" call ").count(), 2, "{text}");
-    assert!(!text.contains("32768"), "{text}");
+    assert!(!text.contains("504"), "{text}");
+}
+
+/// What a region preserves is not collected while only memory that nobody looks at knows its address; what is not preserved, is.
+#[test]
+fn what_is_preserved_stays() {
+    let text = r#"
+declare ptr @julia.ptls_states()
+declare ptr @julia.gc_alloc_obj(ptr, i64, ptr)
+declare void @jl_gc_collect(i32)
+declare token @llvm.julia.gc_preserve_begin(...)
+declare void @llvm.julia.gc_preserve_end(token)
+@bc.obj.0 = external global i8
+define void @hide(ptr %payload) noinline {
+  %state = call ptr @julia.ptls_states()
+  %new = call ptr @julia.gc_alloc_obj(ptr %state, i64 16, ptr @bc.obj.0)
+  store volatile i64 42, ptr %new
+  %address = ptrtoint ptr %new to i64
+  %hidden = xor i64 %address, -1
+  store volatile i64 %hidden, ptr %payload
+  ret void
+}
+define void @overwrite() noinline {
+entry:
+  call void @jl_gc_collect(i32 1)
+  br label %loop
+loop:
+  %i = phi i64 [ 0, %entry ], [ %next, %loop ]
+  %state = call ptr @julia.ptls_states()
+  %new = call ptr @julia.gc_alloc_obj(ptr %state, i64 16, ptr @bc.obj.0)
+  store volatile i64 7, ptr %new
+  %next = add i64 %i, 1
+  %more = icmp ult i64 %next, 100000
+  br i1 %more, label %loop, label %done
+done:
+  ret void
+}
+define ptr @shown(ptr %payload) noinline {
+  %hidden = load volatile i64, ptr %payload
+  %address = xor i64 %hidden, -1
+  %object = inttoptr i64 %address to ptr
+  ret ptr %object
+}
+define i32 @bitcode_entry(i64 %payload, i64, i64 %call) {
+  %at = inttoptr i64 %payload to ptr
+  call void @hide(ptr %at)
+  BEGIN
+  call void @overwrite()
+  END
+  %object = call ptr @shown(ptr %at)
+  %answer = load volatile i64, ptr %object
+  %result = call i64 @bc_result(i64 %call, i64 8)
+  %to = inttoptr i64 %result to ptr
+  store i64 %answer, ptr %to
+  ret i32 0
+}"#;
+    let begin = "%o = call ptr @shown(ptr %at)
+        %token = call token (...) @llvm.julia.gc_preserve_begin(ptr %o)";
+    let preserving = text
+        .replace("BEGIN", begin)
+        .replace("END", "call void @llvm.julia.gc_preserve_end(token %token)");
+    let case = Case::new(&preserving).objects([boxed_type()]);
+    assert_eq!(case.word(&[0]), 42);
+    let careless = text.replace("BEGIN", "").replace("END", "");
+    let case = Case::new(&careless).objects([boxed_type()]);
+    assert_eq!(case.word(&[0]), 7);
 }
 
 #[test]
