@@ -10,8 +10,8 @@ const DEADLINE = 900 # seconds for one file
 in_folder(folder, ending) = isdir(folder) ? [joinpath(folder, file) for file in sort(readdir(folder)) if endswith(file, ending)] : String[]
 
 function test_files()
-    rooms = [in_folder(joinpath(HERE, room), "_tests.jl") for room in ("package", "abi", "marshal", "capture", "node")]
-    return [rooms...; joinpath(HERE, "conformance", "runtests.jl"); in_folder(joinpath(ROOT, "examples"), ".jl")]
+    rooms = [in_folder(joinpath(HERE, room), "_tests.jl") for room in ("package", "abi", "marshal", "capture", "node", "conformance")]
+    return [rooms...; in_folder(joinpath(ROOT, "examples"), ".jl")]
 end
 
 # Run one file to its end or to its deadline; what it passed and failed. A process that dies without a count is one failure.

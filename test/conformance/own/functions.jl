@@ -72,6 +72,7 @@ maybe_half(n) = iseven(n) ? n ÷ 2 : nothing
 maybe_missing(x) = x > 0 ? x : missing
 either(flag) = flag ? 1 : 2.5
 three_ways(n) = n == 0 ? nothing : n == 1 ? 1 : 1.5
+four_ways(n) = n == 0 ? nothing : n == 1 ? 1 : n == 2 ? 1.5 : 'c'
 or_array(n) = n > 0 ? collect(1:n) : nothing
 unwrap_or(x, default) = x === nothing ? default : x
 scaled(x; by = 2, plus = 0) = x * by + plus
