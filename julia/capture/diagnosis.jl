@@ -1,7 +1,7 @@
 # Saying why a function cannot be shipped: the words for everything that may be in the way, and the place in the source where it is.
 
 # Where Julia's own code and ours lives: locations there are the way to a cause, not the place to mend.
-is_own_code(frame::Frame) = !is_base_file(frame.file) && !startswith(frame.file, PACKAGE_DIRECTORY)
+is_own_code(frame::Frame) = frame.name != "eval" && !is_base_file(frame.file) && !startswith(frame.file, PACKAGE_DIRECTORY)
 const PACKAGE_DIRECTORY = dirname(@__DIR__)
 is_base_file(file::AbstractString) = occursin("/stdlib/v", file) || file == "boot.jl" ||
     (!isabspath(file) && !startswith(file, "REPL[") && file != "none" && isfile(joinpath(base_directory(), file)))
@@ -11,7 +11,7 @@ base_directory() = joinpath(Sys.BINDIR, Base.DATAROOTDIR, "julia", "base")
 
 function binding_offence(binding::Binding)
     binding.owner === Base && binding.name in (:stdout, :stderr, :stdin) && return Offence(:io,
-        "`$(binding.name)` is used: nodes have no terminal", "return what is to be shown, and print it here")
+        "`$(binding.name)` is used: nodes have no terminal", "read it here and pass it as an argument")
     return Offence(:global, "`$(binding.owner).$(binding.name)` is a global variable, and not a constant one",
         "declare it `const`, or pass it to the function as an argument")
 end
@@ -38,21 +38,45 @@ const THREAD_STATE_OFFENCE = Offence(:task, "the current task or thread is asked
 const DISPATCHERS = ("jl_apply_generic", "jl_invoke", "jl_f__apply_iterate", "jl_f__apply", "jl_f__apply_latest", "jl_f_invoke",
     "jl_f_applicable", "jl_f_invoke_kwsorter", "jl_f__apply_pure")
 
+# What nodes do not offer, by the symbols that it is called through: kind, message (% is the symbol), advice.
+const RUNTIME_OFFENCES = (
+    (r"^(jl_toplevel_eval|jl_eval|jl_parse|jl_load)", :runtime_call, "code is evaluated or loaded: nodes have no Julia compiler",
+        "write the code as a function, and ship that"),
+    (r"^(jl_copy_ast|jl_f__expr|jl_expand)", :runtime_call, "expressions are made: nodes have no Julia compiler", "write the code as a function, and ship that"),
+    (r"^(jl_get_backtrace|jl_backtrace|jl_lookup_code)", :runtime_call, "a backtrace is asked for: nodes know no Julia source",
+        "let the exception through: a RemoteException says where it was thrown"),
+    (r"^jl_gc_new_weakref", :runtime_call, "a weak reference is made: nodes collect no garbage that it could tell of", "use the object itself"),
+    (r"^(getenv|setenv|unsetenv|environ)$", :runtime_call, "the environment (`ENV`) is asked for, which is this process's own",
+        "read it here and pass the value as an argument"),
+    (r"^(jl_spawn|uv_spawn|uv_process|jl_process|jl_pipe)", :io, "a program is run: processes belong to this one", "run it here, and ship what works on its output"),
+    (r"^(uv_|jl_uv_|ios_|jl_ios|jl_fs_|jl_sock|jl_tty|jl_static_show|jl_process_events)", :io, "`%` is called: files, streams and output belong to this process",
+        "return the data and do the output here"),
+    (r"^jl_(new_task|get_next_task|switch|set_next_task|task|enqueue|threading|thread|get_task|yield|wakeup|get_current_task|finish_task|schedule|profile)", :task,
+        "`%` is called: tasks and threads belong to this process", THREAD_STATE_OFFENCE.advice),
+    (r"^jl_boundp$", :global, "it is asked whether a global variable exists", "decide that here"),
+    (r"^jl_f_(apply_type|_typevar)|^jl_(type_union|apply_type|type_intersection)", :runtime_call, "a type is made whose parameters are only known when the code runs",
+        "make the parameters known: constants, or types of arguments (`where {T}`)"))
+
 # A symbol that no node offers, called by `instruction` (or `NO_VALUE`).
 function symbol_offence(work, symbol::String, instruction::LLVM.ValueRef)
     library = get(work.libraries, symbol, "")
     isempty(library) || return library_offence(symbol, library)
-    if symbol in DISPATCHERS
-        return dispatch_offence(dispatched_name(work, instruction))
-    elseif occursin(r"^(uv_|jl_uv_|ios_|jl_ios|jl_fs_|jl_sock|jl_tty|jl_pipe|jl_spawn|jl_process|jl_static_show)", symbol)
-        return Offence(:io, "`$symbol` is called: files, streams and output belong to this process", "return the data and do the output here")
-    elseif occursin(r"^jl_(new_task|get_next_task|switch|set_next_task|task|enqueue|threading|thread|get_task|yield|wakeup|get_current_task|finish_task|schedule|profile)", symbol)
-        return Offence(:task, "`$symbol` is called: tasks and threads belong to this process", THREAD_STATE_OFFENCE.advice)
-    elseif symbol == "jl_get_binding_or_error"
-        return Offence(:global, "a global variable is used that does not exist", "define it, or pass it to the function as an argument")
+    symbol == "jl_f__apply_latest" && return Offence(:dynamic_dispatch, "`Base.invokelatest` is called: what it calls is only known when the code runs",
+        "call the function itself")
+    symbol == "jl_get_binding_or_error" && return missing_offence(work, instruction)
+    symbol in DISPATCHERS && return dispatch_offence(dispatched_name(work, instruction))
+    for (pattern, kind, message, advice) in RUNTIME_OFFENCES
+        occursin(pattern, symbol) && return Offence(kind, replace(message, "%" => symbol), advice)
     end
     what = occursin(r"^(jl_|bc_)", symbol) ? "a function of Julia's runtime" : "a C function"
     return Offence(:runtime_call, "`$symbol` is called, $what that nodes do not offer", "avoid it in shipped code; BitCode.explain shows what leads to it")
+end
+
+# A variable that does not exist, by its name.
+function missing_offence(work, instruction::LLVM.ValueRef)
+    name = LLVM.isnull(instruction) || LLVM.GetNumArgOperands(instruction) < 2 ? nothing : constant_object(work, LLVM.GetOperand(instruction, 1))
+    what = name === nothing ? "a global variable is used" : "`$(something(name))` is used, a global variable"
+    return Offence(:global, "$what that does not exist", "look for a spelling mistake, define it, or pass it to the function as an argument")
 end
 
 # "`f`": what a dynamic call calls, as far as that is constant.
@@ -137,31 +161,46 @@ end
 # Reasons with their places.
 function locate(work, offences, left_open::Vector{OpenCall})
     reached = callers(work.portable)
-    reasons = Reason[]
+    reasons, ways = Reason[], Vector{Frame}[]
     for (instruction, offence) in offences
         frames = whole_way(instruction, reached)
         if offence.kind === :dynamic_dispatch
             words = dispatch_in_words(work, instruction, frames, left_open)
             words === nothing || (offence = dispatch_offence(words))
         end
-        push!(reasons, Reason(offence, frames))
+        reason = Reason(offence, frames)
+        push!(reasons, offence.kind in (:io, :task) ? in_words_of_the_caller(reason) : reason)
+        push!(ways, frames)
     end
-    return main_reasons(reasons)
+    return main_reasons(without_consequences(reasons, ways))
+end
+
+# "`open` is called", not what `open` does in the end.
+function in_words_of_the_caller(reason::Reason)
+    k = findfirst(frame -> frame.name != "macro expansion", view(reason.frames, 2:length(reason.frames)))
+    k === nothing && return reason
+    message = replace(reason.message, r"^`\w+` is called" => "`$(reason.frames[k+1].name)` is called")
+    return Reason(reason.kind, message, reason.advice, reason.name, reason.file, reason.line, reason.frames)
+end
+
+# Types are lost because of something else, more often than not. So an open call is not worth a word where the way to another reason
+# leads through its line.
+function without_consequences(reasons::Vector{Reason}, ways::Vector{Vector{Frame}})
+    lines = Set((frame.file, frame.line) for (reason, way) in zip(reasons, ways) if reason.kind !== :dynamic_dispatch for frame in way)
+    return filter(reason -> reason.kind !== :dynamic_dispatch || !((reason.file, reason.line) in lines), reasons)
 end
 
 # What is most likely to be what the user has to mend, first.
 const KINDS = (:io, :task, :library, :global, :runtime_call, :constant, :address, :assembly, :dynamic_dispatch)
 
-# One line of the user's has one reason, or one for each thing in the line itself. The rest follows from it: one call of `println` is
-# locks, tasks, streams and more.
+# One line of the user's has one reason: what is in the line itself, rather than what it leads to. The rest follows from it: one call
+# of `open` is locks, tasks, streams and more.
 function main_reasons(reasons::Vector{Reason})
     kept = Reason[]
     for place in unique((r.file, r.line) for r in reasons)
         here = sort!([r for r in reasons if (r.file, r.line) == place], by=r -> (something(findfirst(==(r.kind), KINDS), 0), length(r.frames)))
-        direct = [r for r in here if length(r.frames) <= 1]
-        any(r -> r.kind !== :dynamic_dispatch, direct) && filter!(r -> r.kind !== :dynamic_dispatch, direct)
-        append!(kept, isempty(direct) ? here[1:1] : unique(r -> (r.kind, r.message), direct))
+        direct = findfirst(r -> length(r.frames) <= 1, here)
+        push!(kept, here[something(direct, 1)])
     end
-    # Types are lost because of something else, more often than not: that comes first.
     return sort!(kept, by=r -> r.kind === :dynamic_dispatch)
 end

@@ -34,6 +34,7 @@ One thing in the way of shipping a function. `kind` is one of
 * `:constant`: a constant object that cannot be described to a node,
 * `:address`: an address of this process in the code,
 * `:assembly`: inline assembly,
+* `:target`: something that the node's kind of processor does in another way, or not at all,
 * `:type`: a value of a type that cannot cross,
 * `:method`: no such method.
 
@@ -92,7 +93,11 @@ end
 function show_reason(io::IO, reason::Reason, bullet::String)
     indent = " "^length(bullet)
     print(io, bullet, reason.message)
-    reason.line > 0 && print(io, "\n", indent, "in ", reason.name, " at ", reason.file, ":", reason.line)
+    if reason.line > 0
+        print(io, "\n", indent, "in ", reason.name, " at ", reason.file, ":", reason.line)
+        source = source_line(reason.file, reason.line)
+        isempty(source) || print(io, "\n", indent, "   | ", source)
+    end
     way = view(reason.frames, 2:length(reason.frames))
     for (k, frame) in enumerate(way)
         if length(way) <= 6 || k <= 2 || k > length(way) - 3
@@ -104,3 +109,11 @@ function show_reason(io::IO, reason::Reason, bullet::String)
     print(io, "\n", indent, "help: ", reason.advice)
 end
 
+# The line as it is written, if the file is still there to be read.
+function source_line(file::String, line::Int)
+    (isabspath(file) && isfile(file)) || return ""
+    for (k, text) in enumerate(eachline(file))
+        k == line && return String(strip(text))
+    end
+    return ""
+end

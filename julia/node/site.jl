@@ -151,10 +151,16 @@ The code that also knows the types that the payload `values` holds, captured aga
     end
 end
 
-# A call that has no method fails here as it would locally. (Keywords are sorted by a function of their own, which takes any; whether all are wanted
-# is found out when it runs.)
+# A call that has no method fails here as it would locally, and so does one with a keyword that the method does not know.
 function check_method(@nospecialize(f), @nospecialize(arguments), @nospecialize(keywords))
     g, call = isempty(keywords) ? (f, arguments) : (Base.invokelatest(Core.kwfunc, f), (keywords, f, arguments...))
-    Base.invokelatest(applicable, g, call...) || throw(MethodError(g, call))
+    (Base.invokelatest(applicable, g, call...) && knows_keywords(f, arguments, keys(keywords))) || throw(MethodError(g, call))
     return nothing
+end
+
+# Are all of `names` keywords of the method that is called? (The function that sorts keywords takes any; locally it finds out when it runs.)
+function knows_keywords(@nospecialize(f), @nospecialize(arguments), names::Tuple)
+    isempty(names) && return true
+    known = Base.invokelatest(Base.kwarg_decl, Base.invokelatest(which, f, Tuple{map(Core.Typeof, arguments)...}))
+    return all(name -> name in known, names) || any(name -> endswith(string(name), "..."), known)
 end

@@ -8,7 +8,7 @@ counter = 0
 const TALLY = Ref(0)
 const LINE = @__LINE__
 reads_global(x) = x + counter
-prints(x) = (println(x); x)
+asks(x) = (readline(); x)
 reads_file(x) = length(read(string(x)))
 starts_task(x) = fetch(@async x + 1)
 asks_for_task(x) = objectid(current_task()) + x
@@ -40,7 +40,7 @@ function only_reason(f, types...)
 end
 
 @testset "kinds and lines" begin
-    for (f, kind, n) in ((reads_global, :global, 1), (prints, :io, 2), (starts_task, :task, 4), (asks_for_task, :task, 5),
+    for (f, kind, n) in ((reads_global, :global, 1), (asks, :io, 2), (starts_task, :task, 4), (asks_for_task, :task, 5),
                          (any_elements, :dynamic_dispatch, 6), (calls_library, :library, 7), (calls_runtime, :runtime_call, 8),
                          (assembles, :assembly, 9), (keeps_pointer, :address, 11), (undefined_name, :global, 17))
         reason = only_reason(f, f === calls_runtime ? Int32 : Int)
@@ -56,7 +56,7 @@ end
 
 @testset "words" begin
     @test occursin("counter", only_reason(reads_global, Int).message)
-    @test occursin("stdout", only_reason(prints, Int).message)
+    @test occursin("stdin", only_reason(asks, Int).message)
     @test occursin("zlibCompileFlags", only_reason(calls_library, Int).message) && occursin("libz", only_reason(calls_library, Int).message)
     @test occursin("jl_environ", only_reason(calls_runtime, Int32).message)
     @test occursin("::Any", only_reason(any_elements, Int).message)
@@ -74,8 +74,8 @@ end
     reason = found[1]
     # The user's own line is the innermost of the user's.
     @test (reason.name, reason.line) == ("innermost", line(14))
-    reason = only_reason(prints, Int)
-    @test [frame.name for frame in reason.frames][1:2] == ["prints", "println"]
+    reason = only_reason(asks, Int)
+    @test [frame.name for frame in reason.frames][1:2] == ["asks", "readline"]
 end
 
 @testset "all reasons at once, one for each line" begin

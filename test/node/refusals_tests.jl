@@ -18,6 +18,7 @@ dispatches(v) = sum(f -> f(1.0), [v > 0 ? sin : sqrt, cos])
 prints(x) = (println(x); x)
 spawns(x) = fetch(@async x)
 with_keyword(x; by = 1) = x * by
+with_any_keyword(x; others...) = x + sum(values(values(others)))
 boxed() = (x = 1; f = () -> x; x = 2; f)
 
 node = launch()
@@ -58,7 +59,10 @@ end
     @test e isa MethodError && e.f === sqrt
     @test refusal(uses_global, 1, 2) isa MethodError
     @test thrown(() -> remotecall_fetch(with_keyword, node; by = 1)) isa MethodError
-    @test thrown(() -> remotecall_fetch(with_keyword, node, 1; no_such_keyword = 1)) isa Exception
+    unknown = thrown(() -> remotecall_fetch(with_keyword, node, 1; no_such_keyword = 1))
+    @test unknown isa MethodError
+    @test sprint(showerror, unknown) == sprint(showerror, thrown(() -> with_keyword(1; no_such_keyword = 1)))
+    @test remotecall_fetch(with_any_keyword, node, 1; some_keyword = 2) == 3
 end
 
 @testset "explained without a call" begin

@@ -1,0 +1,54 @@
+# The most common mistakes: what somebody writes who ships a function for the first time.
+
+module Mistakes
+
+counter = 0
+reads_a_variable(x) = x + counter
+
+struct Loose
+    value
+end
+adds_loosely(l::Loose) = l.value + 1
+
+sums_anything(x) = sum(Any[x, 2x])
+
+abstract type Shape end
+struct Circle <: Shape
+    radius::Float64
+end
+struct Square <: Shape
+    side::Float64
+end
+area(c::Circle) = 3.14 * c.radius^2
+area(s::Square) = s.side^2
+total_area(r) = sum(area, Shape[Circle(r), Square(r)])
+
+counts_lines(name) = open(io -> countlines(io), string("file", name))
+
+starts_a_task(x) = fetch(@async x + 1)
+
+const LOCK = ReentrantLock()
+locks(x) = lock(() -> x + 1, LOCK)
+
+evaluates(x) = eval(:(1 + 2)) + x
+
+calls_latest(x) = Base.invokelatest(sin, x)
+
+misspells(x) = x + conter
+
+runs_a_program(x) = read(`echo $x`)
+
+const BUFFER = Ptr{Float64}(Libc.malloc(16))
+keeps_a_pointer(x) = unsafe_load(BUFFER) + x
+
+calls_a_library(x) = ccall((:zlibCompileFlags, "libz"), Culong, ()) + x
+
+makes_a_type(n) = length(ntuple(identity, Val(n)))
+
+reads_the_environment(x) = ENV["HOME"]
+
+deep(x) = middle(x) + 1
+@noinline middle(x) = innermost(x) * 2
+@noinline innermost(x) = x + counter
+
+end
