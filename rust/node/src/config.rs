@@ -81,6 +81,8 @@ pub struct Wishes {
     pub max_frame: Option<u64>,
     /// Bytes of memory that one call may use.
     pub call_memory: Option<u64>,
+    /// Collect whenever a call has taken so many bytes.
+    pub collect_after: Option<u64>,
     /// What to log: a level, or a list such as `warn,bitcode_node=debug`.
     pub log: Option<String>,
     /// `text` or `json`.
@@ -165,6 +167,7 @@ impl Wishes {
             cache_bytes: self.cache_bytes.or(others.cache_bytes),
             max_frame: self.max_frame.or(others.max_frame),
             call_memory: self.call_memory.or(others.call_memory),
+            collect_after: self.collect_after.or(others.collect_after),
             log: self.log.or(others.log),
             log_format: self.log_format.or(others.log_format),
             threads: self.threads.or(others.threads),
@@ -203,6 +206,10 @@ impl Wishes {
         if let Some(bytes) = self.call_memory {
             limits.memory = size("call-memory", bytes)?;
         }
+        limits.collect_after = self
+            .collect_after
+            .map(|bytes| size("collect-after", bytes))
+            .transpose()?;
         let mut pool = PoolSettings::default();
         if let Some(threads) = self.threads {
             if !(1..=1024).contains(&threads) {

@@ -36,6 +36,9 @@ struct CommandLine {
     /// Bytes of memory that one call may use; more is an OutOfMemoryError [default: 8589934592]
     #[arg(long, value_name = "BYTES")]
     call_memory: Option<u64>,
+    /// Collect garbage whenever a call has taken so many bytes: few of them find mistakes [default: as it pays]
+    #[arg(long, value_name = "BYTES")]
+    collect_after: Option<u64>,
     /// What to log: a level, or a list such as warn,bitcode_node=debug [default: info]
     #[arg(long, value_name = "FILTER")]
     log: Option<String>,
@@ -81,6 +84,7 @@ impl From<CommandLine> for Wishes {
         wishes.cache_bytes = line.cache_bytes;
         wishes.max_frame = line.max_frame;
         wishes.call_memory = line.call_memory;
+        wishes.collect_after = line.collect_after;
         wishes.log = line.log;
         wishes.log_format = line.log_format;
         wishes.threads = line.threads;

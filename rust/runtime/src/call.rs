@@ -58,11 +58,17 @@ impl From<Entry> for Code {
 pub struct Limits {
     /// Bytes of memory for the call's objects and its result.
     pub memory: usize,
+    /// Collect whenever the call has taken so many bytes; left to the runtime if there is none. Few bytes are good for
+    /// finding mistakes, and for nothing else.
+    pub collect_after: Option<usize>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { memory: 8 << 30 }
+        Self {
+            memory: 8 << 30,
+            collect_after: None,
+        }
     }
 }
 
@@ -296,7 +302,7 @@ pub unsafe fn run(
         kept: RefCell::new(Vec::new()),
     };
     call_output(&call).length.set(0);
-    state.heap.set_limit(limits.memory);
+    state.heap.begin(limits);
     state.stack_top.set(&raw const call as usize);
     state.call.set(&raw const call);
     let float = FloatControl::read();

@@ -17,6 +17,7 @@ pub(crate) use block::ForeignPointer;
 pub(crate) use class::CLASSES;
 pub(crate) use collect::collect;
 
+use crate::call::Limits;
 use crate::layout::{TAG_BYTES, Value, set_tag};
 use block::Blocks;
 use class::{PAGE, SLOT_BYTES};
@@ -97,6 +98,7 @@ pub(crate) struct Heap {
     /// Bytes given out since the last collection.
     since: Cell<usize>,
     threshold: Cell<usize>,
+    collect_after: Cell<Option<usize>>,
     /// Bytes given out in all.
     given: Cell<usize>,
     /// There were collections since the heap was emptied.
@@ -118,6 +120,7 @@ impl Heap {
             limit: Cell::new(usize::MAX),
             since: Cell::new(0),
             threshold: Cell::new(LEAST_THRESHOLD),
+            collect_after: Cell::new(None),
             given: Cell::new(0),
             collected: Cell::new(false),
             paused: Cell::new(false),
@@ -141,11 +144,12 @@ impl Heap {
         self.given.get() - open_classes(self.open.get()).map(left).sum::<usize>()
     }
 
-    /// How many bytes the coming call may use.
+    /// What the coming call may use.
     #[inline]
-    pub(crate) fn set_limit(&self, bytes: usize) {
-        self.limit.set(bytes);
-        if bytes < SMALL_LIMIT && self.open.get() != 0 {
+    pub(crate) fn begin(&self, limits: Limits) {
+        self.limit.set(limits.memory);
+        let changed = self.collect_after.replace(limits.collect_after) != limits.collect_after;
+        if changed || limits.memory < SMALL_LIMIT {
             self.empty();
         }
     }
@@ -204,6 +208,9 @@ impl Heap {
                 }
             }
         };
+        // When collections come quickly, runs are short.
+        let most = (self.threshold.get() / SLOT_BYTES[class] as usize).max(1);
+        let limit = limit.min(cursor + most * SLOT_BYTES[class] as usize);
         self.since.set(self.since.get() + (limit - cursor));
         self.given.set(self.given.get() + (limit - cursor));
         self.bumps[class].set(cursor + SLOT_BYTES[class] as usize, limit);
@@ -362,9 +369,12 @@ impl Heap {
         }
         let alive = self.pages.sweep().bytes + self.blocks.sweep();
         self.since.set(0);
-        let threshold = alive.max(LEAST_THRESHOLD);
+        let threshold = match self.collect_after.get() {
+            Some(bytes) => bytes,
+            None => alive.max(LEAST_THRESHOLD),
+        };
         self.threshold.set(threshold);
-        self.pages.trim(threshold);
+        self.pages.trim(threshold.max(LEAST_THRESHOLD));
     }
 
     /// After a collection that failed: everything stays.
@@ -398,7 +408,8 @@ impl Heap {
         self.pages.reset(RETAINED, self.collected.replace(false));
         self.pending.release();
         self.since.set(0);
-        self.threshold.set(LEAST_THRESHOLD);
+        self.threshold
+            .set(self.collect_after.get().unwrap_or(LEAST_THRESHOLD));
         self.paused.set(false);
     }
 
@@ -419,5 +430,7 @@ fn open_classes(mut set: u64) -> impl Iterator<Item = usize> {
     })
 }
 
+#[cfg(test)]
+mod call_tests;
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,7 @@
 //! Code that does what it must not: the call ends, the node lives on.
 
 use crate::support::{Case, call};
-use bitcode_jit::{Jit, JitConfig, Limits, Outcome};
+use bitcode_jit::{Jit, JitConfig, Outcome};
 use bitcode_wire::archive::Archive;
 
 const FINE: &str = "define i32 @bitcode_entry(i64, i64, i64) { ret i32 0 }";
@@ -224,7 +224,7 @@ bad:
 #[test]
 fn memory_has_its_limit() {
     let mut config = JitConfig::default();
-    config.limits = Limits { memory: 64 << 20 };
+    config.limits.memory = 64 << 20;
     let jit = Jit::new(config).unwrap();
     let (bytes, _) = Case::new(GREEDY).archive().encode().unwrap();
     let compiled = jit.compile(&Archive::decode(&bytes).unwrap()).unwrap();
@@ -241,7 +241,7 @@ fn memory_has_its_limit() {
 #[test]
 fn what_a_loop_drops_is_used_again() {
     let mut config = JitConfig::default();
-    config.limits = Limits { memory: 64 << 20 };
+    config.limits.memory = 64 << 20;
     let jit = Jit::new(config).unwrap();
     let (bytes, _) = Case::new(WASTEFUL).archive().encode().unwrap();
     let compiled = jit.compile(&Archive::decode(&bytes).unwrap()).unwrap();

@@ -206,7 +206,10 @@ fn what_a_call_forgets_is_freed() {
 fn a_call_has_its_limit_of_memory() {
     let mut output = Output::new();
     let mut each = 100_000_u64.to_le_bytes();
-    let limits = Limits { memory: 10 << 20 };
+    let limits = Limits {
+        memory: 10 << 20,
+        collect_after: None,
+    };
     // SAFETY: the entry keeps the rules.
     let outcome = unsafe {
         run(

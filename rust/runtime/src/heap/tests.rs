@@ -22,6 +22,13 @@ fn heap() -> Box<Heap> {
     heap
 }
 
+fn limited(memory: usize) -> Limits {
+    Limits {
+        memory,
+        collect_after: None,
+    }
+}
+
 fn keep(address: usize) {
     ROOTS.with_borrow_mut(|roots| roots.push(address));
 }
@@ -124,7 +131,7 @@ fn large_things_come_and_go_alone() {
 #[test]
 fn the_limit_holds() {
     let heap = heap();
-    heap.set_limit(1 << 20);
+    heap.begin(limited(1 << 20));
     assert_eq!(heap.block(2 << 20, Tag::BYTES), Err(Exhausted));
     assert_eq!(heap.object(usize::MAX - 100, 0), Err(Exhausted));
     let mut last = 0;
@@ -148,7 +155,7 @@ fn the_limit_holds() {
 #[test]
 fn what_is_dropped_below_the_limit_is_found() {
     let heap = heap();
-    heap.set_limit(4 << 20);
+    heap.begin(limited(4 << 20));
     for size in [16, 1000, 20_000, 100_000] {
         for _ in 0..(100 << 20) / size {
             heap.object(size, Tag::BYTES).unwrap();
