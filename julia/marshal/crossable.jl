@@ -83,22 +83,22 @@ function flat_crossing(@nospecialize(T), within::Vector{Any})
     return isdefined(T, :instance) ? NOTHING_TO_SEND : RECORD
 end
 
-# May two of the arrays in a flat `T` be the same array? Then it is a matter for the graph, which keeps identities.
+# May an array in a flat `T` that is there or not, by the member of a union, be the same as another? That is a matter for the graph, which
+# keeps all identities; those of arrays that are always there `pack.jl` keeps.
 function twin_arrays(@nospecialize(T))
-    arrays = Any[]
-    return !distinct_arrays!(arrays, T)
+    certain, uncertain = Any[], Any[]
+    note_arrays!(certain, uncertain, T)
+    return any(i -> uncertain[i] in certain || uncertain[i] in uncertain[1:i-1], eachindex(uncertain))
 end
 
-function distinct_arrays!(arrays::Vector{Any}, @nospecialize(T))
-    T isa Union && return all(M -> distinct_arrays!(arrays, M), Base.uniontypes(T))
-    T isa DataType || return true
-    if T <: Array
-        any(A -> A === T, arrays) && return false
-        push!(arrays, T)
-        return true
-    end
-    isconcretetype(T) && (isbitstype(T) || is_type_constant(T)) && return true
-    return isconcretetype(T) || is_loose_tuple(T) ? all(F -> distinct_arrays!(arrays, F), fieldtypes(T)) : true
+# (Members of one union are different types, so that no type is there twice by it alone.)
+function note_arrays!(certain::Vector{Any}, uncertain::Vector{Any}, @nospecialize(T))
+    T isa Union && return foreach(M -> note_arrays!(uncertain, uncertain, M), Base.uniontypes(T))
+    T isa DataType || return nothing
+    T <: Array && return (push!(certain, T); nothing)
+    isconcretetype(T) && (isbitstype(T) || is_type_constant(T)) && return nothing
+    isconcretetype(T) || is_loose_tuple(T) || return nothing
+    foreach(F -> note_arrays!(certain, uncertain, F), fieldtypes(T))
 end
 
 # Immutable in Julia's eyes, but with contents that are not fields.

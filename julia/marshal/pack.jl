@@ -94,36 +94,62 @@ end
 # Each of these makes the code for a value of the type `T` that the expression `x` holds, at byte `at` of what is at `place`; `tail` is a variable
 # of that code. They come before the functions that are made by them, because a generator sees only what is older than itself.
 
-function measuring(@nospecialize(T), x)
-    array_count(T) == 0 && return nothing
-    kind = crossing(T)
-    kind == ARRAY && return :(tail = align_up(tail, TAIL_ALIGNMENT) + length($x) * $(Base.elsize(T)))
-    kind == RECORD && return for_fields((F, field, _) -> measuring(F, field), T, x)
-    return for_members((M, member, _) -> measuring(M, member), T, x)
+# The same array may be there twice: then its elements lie in the tail once, and the second time its place is −k, for the k-th array. `arrays`
+# are the variables of the arrays so far, with their types.
+const Arrays = Vector{Tuple{Any,Symbol}}
+
+# `twin(k, variable)` for each array so far that may be the one at hand, combined: the first that holds; `otherwise` if none does.
+function unless_twin(twin, arrays::Arrays, @nospecialize(T), otherwise)
+    chain = otherwise
+    for k in length(arrays):-1:1
+        arrays[k][1] === T || continue
+        condition, result = twin(k, arrays[k][2])
+        chain = Expr(:if, condition, result, chain)
+    end
+    return chain
 end
 
-function writing(@nospecialize(T), x, at::Int)
+function measuring(@nospecialize(T), x, arrays::Arrays)
+    array_count(T) == 0 && return nothing
+    kind = crossing(T)
+    if kind == ARRAY
+        array = gensym(:array)
+        more = unless_twin((_, twin) -> (:($array === $twin), nothing), arrays, T,
+                           :(tail = align_up(tail, TAIL_ALIGNMENT) + length($array) * $(Base.elsize(T))))
+        push!(arrays, (T, array))
+        return Expr(:block, :($array = $x::$T), more)
+    end
+    kind == RECORD && return for_fields((F, field, _) -> measuring(F, field, arrays), T, x)
+    return for_members((M, member, _) -> measuring(M, member, arrays), T, x)
+end
+
+function writing(@nospecialize(T), x, at::Int, arrays::Arrays)
     kind = crossing(T)
     kind == NOTHING_TO_SEND && return nothing
     kind == BITS && return :(store_bits(place + $at, $x::$T))
     if kind == ARRAY
         array = gensym(:array)
         N = ndims(T)
-        return quote
-            $array = $x::$T
-            $((:(unsafe_store!(Ptr{Int}(place + $at), size($array, $i), $i)) for i in 1:N)...)
+        elements = quote
             tail = align_up(tail, TAIL_ALIGNMENT)
             unsafe_store!(Ptr{Int}(place + $at), tail, $(N + 1))
             GC.@preserve $array put_run!(to, tail, Ptr{UInt8}(pointer($array)), length($array) * $(Base.elsize(T)))
             tail += length($array) * $(Base.elsize(T))
         end
+        stored = unless_twin((k, twin) -> (:($array === $twin), :(unsafe_store!(Ptr{Int}(place + $at), $(-k), $(N + 1)))), arrays, T, elements)
+        push!(arrays, (T, array))
+        return quote
+            $array = $x::$T
+            $((:(unsafe_store!(Ptr{Int}(place + $at), size($array, $i), $i)) for i in 1:N)...)
+            $stored
+        end
     end
     if kind == RECORD
         places = field_places(fieldtypes(T))
-        return for_fields((F, field, i) -> writing(F, field, at + places[i]), T, x)
+        return for_fields((F, field, i) -> writing(F, field, at + places[i], arrays), T, x)
     end
     return for_members(T, x) do M, member, tag
-        Expr(:block, :(unsafe_store!(place + $at, $tag)), writing(M, member, at + choice_place(T)))
+        Expr(:block, :(unsafe_store!(place + $at, $tag)), writing(M, member, at + choice_place(T), arrays))
     end
 end
 
@@ -150,24 +176,27 @@ function for_members(code, @nospecialize(T), x)
     return chain
 end
 
-function reading(@nospecialize(T), at::Int)
+function reading(@nospecialize(T), at::Int, arrays::Arrays)
     kind = crossing(T)
     kind == NOTHING_TO_SEND && return QuoteNode(is_type_constant(T) ? T.parameters[1] : T.instance)
     kind == BITS && return :(load_bits($T, place + $at))
     if kind == ARRAY
         N = ndims(T)
         dims = Expr(:tuple, (:(unsafe_load(Ptr{Int}(place + $at), $i)) for i in 1:N)...)
-        return :(take_run(from, $T, base, unsafe_load(Ptr{Int}(place + $at), $(N + 1)), $dims))
+        array, start = gensym(:array), gensym(:start)
+        taken = unless_twin((k, twin) -> (:($start == $(-k)), twin), arrays, T, :(take_run(from, $T, base, $start, $dims)))
+        push!(arrays, (T, array))
+        return :($start = unsafe_load(Ptr{Int}(place + $at), $(N + 1)); $array = $taken)
     end
     if kind == RECORD
         places = field_places(fieldtypes(T))
-        fields = [reading(F, at + places[i]) for (i, F) in enumerate(fieldtypes(T))]
+        fields = [reading(F, at + places[i], arrays) for (i, F) in enumerate(fieldtypes(T))]
         return T <: Tuple ? Expr(:tuple, fields...) : Expr(:new, T, fields...)
     end
     members = Base.uniontypes(T)
-    chain = reading(members[end], at + choice_place(T))
+    chain = reading(members[end], at + choice_place(T), arrays)
     for tag in length(members)-1:-1:1
-        chain = Expr(:if, :(unsafe_load(place + $at) == $(UInt8(tag))), reading(members[tag], at + choice_place(T)), chain)
+        chain = Expr(:if, :(unsafe_load(place + $at) == $(UInt8(tag))), reading(members[tag], at + choice_place(T), arrays), chain)
     end
     return chain
 end
@@ -179,7 +208,7 @@ end
 
 Where the tail ends once `x` is written, when it has reached `tail` before.
 """
-@inline @generated tail_end(::Type{T}, x, tail::Int) where {T} = Expr(:block, measuring(T, :x), :tail)
+@inline @generated tail_end(::Type{T}, x, tail::Int) where {T} = Expr(:block, measuring(T, :x, Arrays()), :tail)
 
 """
     write_value(to, T, x, at, tail) -> Int
@@ -187,11 +216,11 @@ Where the tail ends once `x` is written, when it has reached `tail` before.
 Write `x` at `at` in the head of `to`, its arrays from `tail` on; returns where the tail ends then.
 """
 @inline @generated write_value(to, ::Type{T}, x, at::Int, tail::Int) where {T} =
-    Expr(:block, :(place = head(to) + at), writing(T, :x, 0), :tail)
+    Expr(:block, :(place = head(to) + at), writing(T, :x, 0, Arrays()), :tail)
 
 """
     read_value(from, T, base, at)
 
 The value of type `T` whose head lies at `base + at`; `base` is where the payload or the result begins.
 """
-@inline @generated read_value(from, ::Type{T}, base::Ptr{UInt8}, at::Int) where {T} = Expr(:block, :(place = base + at), reading(T, 0))
+@inline @generated read_value(from, ::Type{T}, base::Ptr{UInt8}, at::Int) where {T} = Expr(:block, :(place = base + at), reading(T, 0, Arrays()))

@@ -1,7 +1,7 @@
 # What an entry takes out of a payload is what was put in, whatever the mixture; both ends in this process.
 
 using BitCode, Test
-using BitCode: Flat, payload, call_unpacked, as_argument, write_value, tail_end, head_size, align_up
+using BitCode: Arrived, Flat, payload, call_unpacked, as_argument, write_value, tail_end, head_size, align_up
 
 scaled(x; by = 2, plus = 0) = x * by + plus
 all_of_it(arguments...; keywords...) = (arguments, keywords.data)
@@ -18,7 +18,7 @@ function there(f, arguments...; keywords...)
     base = pointer(memory) + (align_up(Int(pointer(memory)), 64) - Int(pointer(memory)))
     return GC.@preserve memory begin
         write_value(Flat(base), T, packed, 0, head_size(T))
-        deepcopy(call_unpacked(typeof(g), typeof(a), typeof(w), base))
+        deepcopy(call_unpacked(typeof(g), typeof(a), typeof(w), Arrived(base, total, C_NULL)))
     end
 end
 
@@ -59,6 +59,6 @@ end
     for (F, A, W, R) in ((typeof(+), Tuple{Int,Int}, NamedTuple{(),Tuple{}}, Int), (typeof(scaled), Tuple{Int}, NamedTuple{(:by,),Tuple{Float64}}, Float64),
                          (typeof(adder(1)), Tuple{Float64}, NamedTuple{(),Tuple{}}, Float64), (typeof(zero), Tuple{BitCode.TypeArgument{Int8}}, NamedTuple{(),Tuple{}}, Int8),
                          (BitCode.TypeArgument{Complex}, Tuple{Int,Int}, NamedTuple{(),Tuple{}}, Complex{Int}), (typeof(tuple), NTuple{20,Int}, NamedTuple{(),Tuple{}}, NTuple{20,Int}))
-        @test Core.Compiler.return_type(call_unpacked, Tuple{Type{F},Type{A},Type{W},Ptr{UInt8}}) == R
+        @test Core.Compiler.return_type(call_unpacked, Tuple{Type{F},Type{A},Type{W},Arrived}) == R
     end
 end

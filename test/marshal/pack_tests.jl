@@ -83,6 +83,22 @@ end
     end
 end
 
+@testset "the same array twice is one array" begin
+    v, w = [1, 2, 3], [1, 2, 3]
+    for x in ((v, v, w), (v, w, v), (v, (1, [2.0]), v), (Both(1, [2], nothing), v, v), (Int[], Int[], Int[]))
+        memory, base, total = packed(x)
+        GC.@preserve memory for from in (InPlace(), Copied(total))
+            y = read_value(from, typeof(x), base, 0)
+            arrays(t) = [a for a in t if a isa Vector{Int}]
+            @test all(a === b for (a, b) in zip([i === j for i in arrays(x), j in arrays(x)], [i === j for i in arrays(y), j in arrays(y)]))
+            @test arrays(x) == arrays(y)
+        end
+    end
+    # Larger ones are in the tail once.
+    big = rand(1000)
+    @test tail_end(Tuple{Vector{Float64},Vector{Float64}}, (big, big), 32) == tail_end(Tuple{Vector{Float64}}, (big,), 32)
+end
+
 @testset "pieces of large arrays add up to the same bytes" begin
     values = (1.5, rand(1000), UInt8[1, 2, 3], Int[], rand(Int, 7, 9))
     T = typeof(values)
