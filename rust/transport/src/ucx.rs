@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `status`, `log`, `names` | UCX's numbers, log lines and reports |
 //! | `context`, `worker`, `endpoint` | UCX's objects and who may use them when |
-//! | `lane`, `peer`, `lock` | a worker of each peer's own, and one thread at a time in it |
+//! | `lane`, `state`, `peer`, `lock` | a worker of each peer's own, and one thread at a time in it |
 //! | `lanes`, `bitmap`, `poll`, `sleep` | all of them: found, driven, and left alone when there is nothing to do |
 //! | `message`, `ring`, `inbox`, `outbox` | frames as active messages |
 //! | `fabric`, `region` | what other rooms use |
@@ -26,6 +26,7 @@ mod poll;
 mod region;
 mod ring;
 mod sleep;
+mod state;
 mod status;
 #[cfg(test)]
 mod tests;

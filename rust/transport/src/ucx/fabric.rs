@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 use tracing::info;
 
 use super::context::Context;
-use super::lane::{CLOSING, Driving};
+use super::lane::Driving;
 use super::lanes::Lanes;
 use super::message::SMALL;
+use super::state::CLOSING;
 use super::status;
 use crate::body::BodyPool;
 use crate::error::TransportError;
@@ -111,7 +112,7 @@ impl Drop for UcxFabric {
                 let Some(mut driving) = self.lanes.drive(peer) else {
                     return false;
                 };
-                let over = late || driving.is_over();
+                let over = late || driving.state().is_over();
                 if over {
                     self.lanes.end(driving);
                 } else {
@@ -179,7 +180,7 @@ impl Fabric for UcxFabric {
             return Err(unusable("it is too short"));
         }
         let mut driving = self.drive(peer)?;
-        if driving.is_closing() {
+        if driving.state().closing.is_some() {
             return Err(TransportError::UnknownPeer(peer));
         }
         if !driving.state().peer.is_expected() {
@@ -198,7 +199,7 @@ impl Fabric for UcxFabric {
             return;
         };
         driving.hang_up();
-        if driving.is_over() {
+        if driving.state().is_over() {
             self.lanes.end(driving);
         }
     }

@@ -13,9 +13,10 @@ use ucx_sys as sys;
 
 use super::context::params;
 use super::endpoint::Started;
-use super::lane::{Driving, State};
+use super::lane::Driving;
 use super::message::{MessageId, Part};
 use super::ring::Ring;
+use super::state::State;
 use super::status;
 use crate::body::{Body, BodyPool, INLINE};
 use crate::fabric::{HEADER_LEN, HeaderBytes};
@@ -330,7 +331,7 @@ impl Driving<'_> {
     /// Acts on an offer after the sink was asked.
     pub(crate) fn settle(&mut self, offer: Offer, admitted: bool) {
         self.state().under_way -= 1;
-        if !admitted || self.is_closing() {
+        if !admitted || self.state().closing.is_some() {
             self.state().stats.dropped += 1;
             return self.refuse(offer);
         }

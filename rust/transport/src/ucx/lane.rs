@@ -16,7 +16,7 @@ use std::ffi::c_void;
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use ucx_sys as sys;
 
@@ -25,58 +25,11 @@ use super::endpoint::{Endpoint, Started};
 use super::inbox::{self, Inbox};
 use super::lanes::{Lanes, Place};
 use super::message::{PART, SMALL, WHOLE};
-use super::outbox::Outbox;
-use super::peer::Peer;
-use super::region::Operation;
+use super::state::{Notice, State};
 use super::status;
 use super::worker::{Armed, Worker};
-use crate::error::{PeerFailure, TransportError};
-use crate::fabric::{FabricStats, PeerId, Token};
-use crate::segment::Segment;
-
-/// What `poll` has to tell besides frames.
-pub(crate) enum Notice {
-    /// A send has ended. The segments are dropped before the sink hears of it, and outside of every UCX callback:
-    /// their owners may do anything when they are dropped.
-    Sent {
-        token: Token,
-        result: Result<(), TransportError>,
-        kept: Vec<Segment<'static>>,
-    },
-    /// A peer failed.
-    PeerFailed { peer: PeerId, reason: PeerFailure },
-    /// A transfer has ended. Nobody is told; it is dropped outside of UCX.
-    Transferred(#[expect(dead_code, reason = "only dropped")] Arc<Operation>),
-}
-
-/// Everything that callbacks touch.
-pub(crate) struct State {
-    pub(crate) inbox: Inbox,
-    pub(crate) outbox: Outbox,
-    pub(crate) peer: Peer,
-    pub(crate) notices: VecDeque<Notice>,
-    /// The peer failed: its endpoint is to be closed, which must not happen in a callback.
-    failed: Option<PeerFailure>,
-    /// Requests of UCX that have not ended: while there are any, UCX may need progress without an event.
-    pub(crate) under_way: usize,
-    pub(crate) stats: FabricStats,
-    /// Keys to the peer's memory that UCX has unpacked; they go before the worker.
-    pub(crate) keys: Vec<sys::ucp_rkey_h>,
-    /// Transfers that UCX works on; it holds a reference to each.
-    pub(crate) transfers: Vec<*const Operation>,
-    /// Since when the peer is removed: the lane ends when nothing is under way any more, or after [`CLOSING`].
-    closing: Option<Instant>,
-    /// Whether UCX's event fd is armed and no event has been taken since.
-    armed: bool,
-    /// Polls since something happened.
-    pub(crate) quiet: u32,
-    /// Who drove last, and how often that changed (see [`super::sleep::Sleep`]).
-    driver: usize,
-    handovers: u64,
-    handovers_at_wait: u64,
-    /// Since when waits have found requests under way and no sign of life from UCX.
-    pub(crate) waiting_since: Option<Instant>,
-}
+use crate::error::TransportError;
+use crate::fabric::{FabricStats, PeerId};
 
 /// What [`Driving::doze`] came to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -87,27 +40,6 @@ pub(crate) enum Doze {
     Deliveries,
     /// UCX has something to do, but progress does nothing: a sender is about to publish a message, or never will.
     Stuck,
-}
-
-/// How long a lane whose peer was removed waits for what is under way.
-pub(crate) const CLOSING: Duration = Duration::from_millis(200);
-
-/// How long a thread that waits for requests under way goes without sleep after the last sign of life.
-const MOVING: Duration = Duration::from_millis(5);
-
-impl State {
-    /// Whether requests under way are likely to go on soon: UCX has reported something within the last [`MOVING`].
-    pub(crate) fn is_moving(&mut self) -> bool {
-        let now = Instant::now();
-        now - *self.waiting_since.get_or_insert(now) < MOVING
-    }
-
-    /// How often the driver changed since the last wait. 0: the thread that waits is the only one that drives.
-    pub(crate) fn handovers_since_wait(&mut self) -> u64 {
-        let since = self.handovers - self.handovers_at_wait;
-        self.handovers_at_wait = self.handovers;
-        since
-    }
 }
 
 /// See the module's documentation.
@@ -122,24 +54,7 @@ impl Lane {
     pub(crate) fn new(context: &Arc<Context>, inbox: Inbox) -> Result<Box<Self>, TransportError> {
         let lane = Box::new(Self {
             worker: Worker::new(context)?,
-            state: UnsafeCell::new(State {
-                inbox,
-                outbox: Outbox::default(),
-                peer: Peer::default(),
-                notices: VecDeque::new(),
-                failed: None,
-                under_way: 0,
-                stats: FabricStats::default(),
-                keys: Vec::new(),
-                transfers: Vec::new(),
-                closing: None,
-                armed: false,
-                quiet: 0,
-                driver: 0,
-                handovers: 0,
-                handovers_at_wait: 0,
-                waiting_since: None,
-            }),
+            state: UnsafeCell::new(State::new(inbox)),
         });
         let state = lane.state.get().cast::<c_void>();
         // SAFETY: the state stays where it is until after the worker is destroyed.
@@ -271,16 +186,6 @@ impl Driving<'_> {
         self.state().peer.endpoint(peer)
     }
 
-    /// Notes who drives.
-    #[inline]
-    pub(crate) fn sign(&mut self, thread: usize) {
-        let state = self.state();
-        if state.driver != thread {
-            state.driver = thread;
-            state.handovers += 1;
-        }
-    }
-
     /// One round of progress.
     #[inline]
     pub(crate) fn progress(&mut self) -> u32 {
@@ -289,7 +194,6 @@ impl Driving<'_> {
         if events > 0 {
             let state = self.state();
             state.waiting_since = None;
-            state.quiet = 0;
             if state.armed {
                 self.rouse();
             }
@@ -313,7 +217,7 @@ impl Driving<'_> {
     #[inline]
     pub(crate) fn begun(&mut self) {
         let state = self.state();
-        if state.under_way > 0 && state.armed {
+        if state.armed && (state.under_way > 0 || state.failed.is_some()) {
             self.rouse();
         }
     }
@@ -414,21 +318,6 @@ impl Driving<'_> {
             self.progress();
         }
         self.rouse();
-    }
-
-    /// Whether the peer was removed and nothing is left to wait for.
-    #[inline]
-    pub(crate) fn is_over(&mut self) -> bool {
-        let state = self.state();
-        state
-            .closing
-            .is_some_and(|since| state.under_way == 0 || since.elapsed() >= CLOSING)
-    }
-
-    /// Whether the peer was removed.
-    #[inline]
-    pub(crate) fn is_closing(&mut self) -> bool {
-        self.state().closing.is_some()
     }
 }
 

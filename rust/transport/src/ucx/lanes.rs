@@ -14,9 +14,10 @@ use parking_lot::Mutex;
 use super::bitmap::{Bitmap, CAPACITY};
 use super::context::Context;
 use super::inbox::Inbox;
-use super::lane::{Driving, Lane, Notice};
+use super::lane::{Driving, Lane};
 use super::lock::DriverLock;
 use super::sleep::Sleep;
+use super::state::Notice;
 use crate::body::BodyPool;
 use crate::error::TransportError;
 use crate::fabric::{FabricStats, PeerId};
@@ -255,6 +256,19 @@ impl Lanes {
         // A place whose generations are used up is left alone.
         if next.is_some() {
             self.free.lock().places.push(index);
+        }
+    }
+
+    /// Wakes the lanes that doze and on which something has happened.
+    pub(crate) fn look(&self) {
+        let mut any = false;
+        self.sleep.look(|index| {
+            self.awake.insert(index);
+            any = true;
+        });
+        if any {
+            // The events are taken: a sleeper that relies on them has to look itself.
+            self.sleep.disarmed();
         }
     }
 

@@ -7,8 +7,9 @@ use std::ops::Range;
 use ucx_sys as sys;
 
 use super::endpoint::{Endpoint, Started};
-use super::lane::{Driving, Notice, State};
+use super::lane::Driving;
 use super::message::{MessageId, PART, PART_HEADER_LEN, Part, SMALL, SMALL_BODY, WHOLE};
+use super::state::{Notice, State};
 use super::status;
 use crate::error::{PeerFailure, TransportError};
 use crate::fabric::{HeaderBytes, SendStatus, Token};

@@ -12,9 +12,10 @@ use tracing::warn;
 
 use super::fabric::UcxFabric;
 use super::inbox::Offer;
-use super::lane::{Doze, Driving, Notice, State};
+use super::lane::{Doze, Driving};
 use super::lanes::TryDrive;
 use super::sleep::Park;
+use super::state::{Notice, State};
 use crate::body::Body;
 use crate::fabric::{HEADER_LEN, PeerId, Sink};
 
@@ -29,7 +30,7 @@ const BATCH: usize = 64;
 const LOOK_EVERY: u32 = 256;
 
 /// A lane that was quiet for this many polls dozes off if it is not the only one awake.
-const QUIET: u32 = 8192;
+const QUIET: u32 = 4096;
 
 /// How often a lane that seems busy is tried before a sleep.
 const TRIES: u32 = 100;
@@ -89,7 +90,7 @@ impl UcxFabric {
         self.polls.store(polls, Ordering::Relaxed);
         let lanes = self.lanes();
         if polls.is_multiple_of(LOOK_EVERY) {
-            lanes.sleep.look(|index| lanes.awake.insert(index));
+            lanes.look();
         }
         let (mut delivered, mut several) = (0, false);
         let mut awake = lanes.awake.iter();
@@ -114,7 +115,7 @@ impl UcxFabric {
                 break;
             };
             if round == 0 {
-                driving.sign(this_thread());
+                driving.state().sign(this_thread());
                 if !driving.state().has_deliveries() {
                     driving.progress();
                 }
@@ -125,11 +126,12 @@ impl UcxFabric {
                 if may_doze && state.quiet >= QUIET {
                     try_doze(&mut driving);
                 }
-                if driving.is_over() {
+                if driving.state().is_over() {
                     self.lanes().end(driving);
                 }
                 break;
             }
+            state.quiet = 0;
             let mut body = Body::default();
             let more = if let Some(header) = state.inbox.frames.pop(&mut body) {
                 state.stats.frames_received += 1;
@@ -205,10 +207,7 @@ impl UcxFabric {
             rest = rest.max(of_lane);
         }
         match rest {
-            Rest::Yield => {
-                drop(parked);
-                return std::thread::yield_now();
-            }
+            Rest::Yield => return std::thread::yield_now(),
             Rest::Nap => parked.sleep(nap),
             Rest::Sleep => {
                 parked.set_armed();
@@ -218,7 +217,8 @@ impl UcxFabric {
                 }
             }
         }
-        lanes.sleep.look(|index| lanes.awake.insert(index));
+        drop(parked);
+        lanes.look();
     }
 }
 
@@ -226,7 +226,7 @@ impl UcxFabric {
 /// to deliver.
 fn prepare_sleep(driving: &mut Driving<'_>) -> Option<Rest> {
     let state = driving.state();
-    if state.has_deliveries() || driving.is_over() {
+    if state.has_deliveries() || driving.state().is_over() {
         return None;
     }
     let state = driving.state();
