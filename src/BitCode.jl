@@ -40,7 +40,7 @@ include("../julia/abi/codegen.jl")
 
 # capture: method → portable bitcode → archive.
 include("../julia/capture/capture.jl")
-using .Capture: Capture, CaptureError, Reason, Shipped, isvalid
+using .Capture: Capture, CaptureError, Reason, Shipped, archive_for, isvalid
 import .Capture: capture, allow_library
 
 # marshal: values ↔ bytes.
@@ -55,9 +55,9 @@ include("../julia/marshal/graph_read.jl")
 
 # node: what users call.
 include("../julia/node/output.jl")
+include("../julia/node/emulate.jl")
 include("../julia/node/client.jl")
 include("../julia/node/node.jl")
-include("../julia/node/emulate.jl")
 include("../julia/node/launch.jl")
 include("../julia/node/exception.jl")
 include("../julia/node/job.jl")

@@ -127,6 +127,7 @@ end
 @llvm CountParams(function_::ValueRef)::Cuint
 @llvm RemoveStringAttributeAtIndex(function_::ValueRef, index::Cuint, name::Ptr{UInt8}, length::Cuint)::Cvoid
 @llvm RemoveEnumAttributeAtIndex(function_::ValueRef, index::Cuint, kind::Cuint)::Cvoid
+@llvm RemoveCallSiteEnumAttribute(call::ValueRef, index::Cuint, kind::Cuint)::Cvoid
 @llvm GetEnumAttributeAtIndex(function_::ValueRef, index::Cuint, kind::Cuint)::AttributeRef
 @llvm GetEnumAttributeKindForName(name::Ptr{UInt8}, length::Csize_t)::Cuint
 @llvm CreateEnumAttribute(context::ContextRef, kind::Cuint, value::UInt64)::AttributeRef
@@ -255,6 +256,7 @@ const PTR_TO_INT, INT_TO_PTR, BIT_CAST = Cint(39), Cint(40), Cint(41)
 const ICMP, PHI, CALL, SELECT, ADDRESS_SPACE_CAST = Cint(42), Cint(44), Cint(45), Cint(46), Cint(60)
 
 # LLVMTypeKind
+const PROCESSOR_TYPES = (Cint(4), Cint(6), Cint(15)) # X86_FP80, PPC_FP128, X86_MMX
 const INTEGER_TYPE, FUNCTION_TYPE, STRUCT_TYPE, ARRAY_TYPE, POINTER_TYPE = Cint(8), Cint(9), Cint(10), Cint(11), Cint(12)
 
 # LLVMLinkage

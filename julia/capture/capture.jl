@@ -21,7 +21,7 @@ using ..Codegen: Codegen
 using LinearAlgebra: LinearAlgebra
 using Random: Random
 
-export capture, Shipped, isvalid, CaptureError, Reason
+export capture, archive_for, Shipped, isvalid, CaptureError, Reason
 
 include("reasons.jl")
 include("versions/julia15.jl")
@@ -255,6 +255,8 @@ function lap!(clock::Clock, stage::Symbol)
     clock.last = now
     nothing
 end
+
+include("retarget.jl")
 
 # Julia keeps what it inferred while the package was precompiled: capturing something then makes the first real capture quicker.
 struct Rehearsal end

@@ -17,7 +17,8 @@ mutable struct Node
     process::Any # of a node that was launched here; `nothing` otherwise
 
     function Node(session::API.Handle, client::Client, address::String, process)
-        node = new(session, client, address, session_info(session), process)
+        info = session_info(session)
+        node = new(session, client_for(client, get(info, "arch", nothing)), address, info, process)
         lock(() -> push!(NODES, node), NODES_LOCK)
         # It is closed by then: an open node is never collected.
         finalizer(free_session, node)

@@ -94,7 +94,7 @@ function code_for(site::CallSite, client::Client)
         push!(site.codes, C_NULL)
     end
     if site.codes[client.index] == C_NULL
-        site.codes[client.index], site.id = new_code(client.handle, site.shipped.archive)
+        site.codes[client.index], site.id = new_code(client.handle, archive_for(site.shipped, site.job.name, client.arch))
     end
     return site.codes[client.index]
 end

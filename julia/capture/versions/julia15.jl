@@ -3,8 +3,8 @@
 #
 # The seam, which the file of every version range defines:
 #   statements   is_return, is_unreachable, goto_target, branch_target, handler_target, is_caught_exception, call_of, is_invoke, is_call, invoked, called
-#   C calls      is_foreign_call, foreign_operands, foreign_name
-#   bodies       Body, value_type, operand_type, constant, line_of, is_const, as_const, builtin_type, return_type, inferred_source
+#   C calls      is_foreign_call, foreign_operands, foreign_signature, foreign_name
+#   bodies       Body, value_type, operand_type, constant, line_of, function_of, is_const, as_const, builtin_type, return_type, inferred_source
 #   emission     emit(instances, world, rewrite!) -> Emitted, infer!
 #   conventions  JLCALL, JLCALL_EXTRA (calling conventions), jlcall_arguments
 #   memory       BINDING_TAG, binding_at, THREAD_STATE, field_description, reference_offsets, has_padding, type_hash, zero_initialised
@@ -36,6 +36,8 @@ end
 # A `ccall`: its function, return type, argument types, …, the arguments, and then objects to keep alive.
 is_foreign_call(@nospecialize(statement)) = statement isa Expr && statement.head === :foreigncall
 foreign_operands(call::Expr) = view(call.args, 6:5+length(call.args[3]))
+# The types that it returns and takes.
+foreign_signature(call::Expr) = call.args[2], collect(Any, call.args[3])
 
 # `Type{T}`, the type of the value `T` alone.
 is_type_type(@nospecialize(T)) = T isa DataType && T.name === Type.body.name && !(T.parameters[1] isa TypeVar)
@@ -131,6 +133,14 @@ function line_of(body::Body, i::Int)
     location == 0 && return ("", 0)
     line = body.source.linetable[location]
     return (string(line.file), Int(line.line))
+end
+
+# The name of the function that statement `i` was written in.
+function function_of(body::Body, i::Int)
+    location = body.source.codelocs[i]
+    location == 0 && return ""
+    method = body.source.linetable[location].method
+    return string(method isa Method ? method.name : method)
 end
 
 # Emission
