@@ -1,5 +1,4 @@
-# C libraries that Julia code calls: on a node of its own, opened there when code needs them. Big values stay inside the shipped functions
-# here; that they can cross is tested elsewhere.
+# C libraries that Julia code calls: on a node of its own, opened there when code needs them.
 
 using BitCode, Test
 using LinearAlgebra, Random, Unicode
@@ -34,6 +33,16 @@ const TENTH = big"0.1"
     @test agrees(n -> Int(big(n) ÷ big(n - n)), 21)
     @test agrees(n -> Int(big(n) << 100 >> 98), 21)
     @test agrees(n -> parse(BigInt, n == 1 ? "12x" : "7") % Int, 1)
+    @testset "there and back" begin
+        @test agrees(n -> n^2 + 1, big(10)^30)
+        @test agrees(factorial, big(50))
+        @test agrees(n -> [big(k)^20 for k in -n:n], 5)
+        @test agrees(sum, [big(1), big(2)^100, -big(3)^50])
+        @test agrees(n -> sum(1 // big(k) for k in 1:n), 50)
+        @test agrees(s -> parse(BigInt, s), "123456789012345678901234567890")
+        @test agrees((n, b) -> string(big(3)^n, base = b), 200, 16)
+        @test agrees(n -> Int(n), big(10)^30)
+    end
     @testset "constants" begin
         @test agrees(n -> Int(LARGE % n), 1000007)
         @test agrees(n -> Int(NEGATIVE % n), 1000007)
@@ -51,6 +60,14 @@ end
     @test agrees(x -> Float64(parse(BigFloat, x == 1 ? "1.25e100" : "3")), 1)
     @test agrees(x -> Int(floor(BigInt, BigFloat(x)^3)), 1234.5)
     @test agrees(x -> setprecision(() -> precision(BigFloat(x) / 3), BigFloat, 512), 2.5)
+    @testset "there and back" begin
+        @test agrees(sqrt, big"2.0")
+        @test agrees(x -> BigFloat(x) / 3, 2.0)
+        @test agrees(s -> parse(BigFloat, s), "1.25e-400")
+        # Another version of MPFR reads this format in another way.
+        @test agrees(x -> string(BigFloat(x) / 3), 2.5)
+        @test agrees(x -> repr(BigFloat(x)^50), 2.5)
+    end
     # Exponents as far as MPFR goes, on every thread.
     @test agrees(x -> exponent(BigFloat(2)^x), 10^15)
     # Constants that MPFR keeps for a thread are in memory of a call.
@@ -76,6 +93,16 @@ end
     @test agrees(exp, A / 10; by = ≈)
     @test agrees((A, b) -> UpperTriangular(A) \ b, A + 10I, b; by = ≈)
     @test agrees((A, b) -> lu(A) \ b, ones(4, 4), ones(4))
+    @test agrees(\, A, b; by = ≈)
+    @test agrees(\, A, B; by = ≈)
+    @test agrees(\, A[:, 1:10], b; by = ≈)
+    @test agrees(\, ones(4, 4), ones(4))
+    @test agrees(*, ones(3, 4), ones(3, 4))
+    @test agrees(A -> logdet(cholesky(Symmetric(A * A' + I))), A; by = ≈)
+    @test agrees(A -> cholesky(Symmetric(A)).U[1], -ones(3, 3))
+    @test agrees(A -> abs.(qr(A).R), A; by = ≈)
+    @test agrees(A -> svd(A).S, A; by = ≈)
+    @test agrees((A, name) -> getproperty(lu(A), name), A, :U; by = ≈)
 end
 
 @testset "products without BLAS: threads of a node do not share their tiles" begin
@@ -94,6 +121,13 @@ end
     @test agrees(n -> hash(replace("a1b22", r"(\d)" => s"[\1]")) + n, 1)
     @test agrees(n -> length(split("a, b,c", r",\s*")) + n, 1)
     @test agrees(n -> occursin(r"HELLO"i, n == 1 ? "say hello" : ""), 1)
+    @testset "there and back" begin
+        @test agrees(occursin, r"a+b", "caab")
+        @test agrees(s -> match(r"(\d+)-(\d+)?", s).captures, "12-34")
+        @test agrees(s -> collect(m.match for m in eachmatch(r"\w+", s)), "12-34 a b")
+        @test agrees(s -> split(s, r"\s*,\s*"), "12 ,34,5")
+        @test there(s -> Regex(s), "a+b") == r"a+b"
+    end
     @testset "made on the node" begin
         @test agrees(n -> occursin(Regex("x{$n}"), "axxxb"), 3)
         @test agrees(n -> occursin(Regex("(" * "a"^n), "x"), 2)
@@ -122,6 +156,12 @@ end
         @test agrees(n -> hash(randstring(MersenneTwister(n), 20)), 42)
         @test agrees(n -> (Random.seed!(n); (rand(), rand(1:100), randn())), 42)
         @test agrees(n -> (g = MersenneTwister(n); rand(g); h = copy(g); rand(g, 10) == rand(h, 10)), 42)
+    end
+    @testset "there and back" begin
+        @test agrees(g -> rand(g, 3), MersenneTwister(42))
+        @test agrees(n -> MersenneTwister(n), 42)
+        @test agrees(g -> (rand(g); g), MersenneTwister(42))
+        @test agrees(n -> shuffle(MersenneTwister(n), ["a", "b", "c"]), 1)
     end
     @testset "without one: seeded by the system" begin
         @test allunique([there(rand) for _ in 1:50])
