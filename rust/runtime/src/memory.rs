@@ -6,7 +6,7 @@
 use crate::builtin::id;
 use crate::exception::throw_instance;
 use crate::heap::{Exhausted, LARGE, Tag};
-use crate::layout::{DataType, Value};
+use crate::layout::{DataType, TAG_CONSTANT, Value, tag_of};
 use crate::thread::ThreadState;
 use libc::c_void;
 use std::ptr;
@@ -288,6 +288,23 @@ pub(crate) extern "C" fn jl_gc_enable(on: i32) -> i32 {
 /// Bytes that were given out so far: differences within a call mean something.
 pub(crate) extern "C" fn jl_gc_total_bytes() -> i64 {
     ThreadState::current().heap.given() as i64
+}
+
+/// What emitted write barriers do, for stores that the runtime makes: nothing of a call may be stored into a constant.
+///
+/// # Safety
+/// - called from shipped code: may throw; `parent` is an object, `child` one or null.
+#[inline]
+pub(crate) unsafe fn check_store(parent: *mut Value, child: *const Value) {
+    // SAFETY: an object, says the caller.
+    if unsafe { tag_of(parent) } & TAG_CONSTANT != TAG_CONSTANT || child.is_null() {
+        return;
+    }
+    // SAFETY: an object, says the caller.
+    if unsafe { tag_of(child) } & 1 == 0 {
+        // SAFETY: the caller's promise.
+        unsafe { bc_refuse_store(parent) }
+    }
 }
 
 /// For emitted write barriers: shipped code stored a reference to something of this call into an object that outlives

@@ -6,6 +6,7 @@ use crate::builtin::id;
 use crate::error::{error, jl_bounds_error_int};
 use crate::exception::throw_instance;
 use crate::layout::{Array, Value};
+use crate::memory::check_store;
 use crate::types::{TypeCell, flag};
 
 /// Element `index` (from 0), boxed.
@@ -44,6 +45,8 @@ pub(crate) unsafe extern "C" fn jl_arrayset(array: *mut Array, value: *mut Value
     let header = unsafe { Header::new(array) };
     let at = header.data().wrapping_add(index * header.size());
     if header.is_reference_array() {
+        // SAFETY: the caller's promise.
+        unsafe { check_store(array.cast(), value) };
         // SAFETY: inside the data.
         unsafe { at.cast::<*mut Value>().write(value) };
     } else if header.elements().union {
@@ -110,16 +113,23 @@ pub(crate) unsafe extern "C" fn jl_array_isassigned(array: *mut Array, index: us
 /// Copies references from array to array.
 ///
 /// # Safety
-/// - both ranges of `count` references exist.
+/// - called from shipped code: may throw; both ranges of `count` references exist.
 pub(crate) unsafe extern "C" fn jl_array_ptr_copy(
-    _target: *mut Array,
+    target: *mut Array,
     to: *mut *mut Value,
     _source: *mut Array,
     from: *const *mut Value,
     count: isize,
 ) {
+    let count = count.max(0) as usize;
+    for index in 0..count {
+        // SAFETY: the caller's promise.
+        let value = unsafe { from.wrapping_add(index).read() };
+        // SAFETY: as above.
+        unsafe { check_store(target.cast(), value) };
+    }
     // SAFETY: the caller's promise; the ranges may overlap.
-    unsafe { to.copy_from(from, count.max(0) as usize) };
+    unsafe { to.copy_from(from, count) };
 }
 
 /// The object that owns the data.

@@ -3,8 +3,8 @@
 
 use crate::array::{
     Header, bc_array_over, jl_alloc_array_1d, jl_alloc_vec_any, jl_array_copy, jl_array_grow_beg,
-    jl_array_grow_end, jl_array_ptr, jl_array_ptr_1d_push, jl_array_sizehint, jl_array_to_string,
-    jl_reshape_array, jl_string_to_array,
+    jl_array_grow_end, jl_array_ptr, jl_array_ptr_1d_push, jl_array_ptr_copy, jl_array_sizehint,
+    jl_array_to_string, jl_arrayset, jl_reshape_array, jl_string_to_array,
 };
 use crate::builtin::{Builtins, id};
 use crate::call::{Entry, Limits, Outcome, Output, bc_result, run};
@@ -490,4 +490,61 @@ unsafe extern "C" fn large_and_small(_: i64, _: i64, call: i64) -> i32 {
 #[test]
 fn large_arrays_stay_and_go() {
     in_call(large_and_small);
+}
+
+/// A vector that looks like a constant of an archive, and something of the call.
+unsafe fn constant_vector() -> (*mut crate::layout::Array, *mut Value) {
+    // SAFETY: called from an entry, here and below.
+    let vector = unsafe { jl_alloc_vec_any(3) };
+    let tag = Builtins::get().ty(id::VECTOR_ANY) as usize | crate::layout::TAG_CONSTANT;
+    // SAFETY: just made.
+    unsafe { crate::layout::set_tag(vector.cast(), tag) };
+    // SAFETY: as above.
+    (vector, unsafe { string(1) })
+}
+
+unsafe extern "C" fn stores_into_a_constant(_: i64, _: i64, _: i64) -> i32 {
+    // SAFETY: called from an entry, here and below.
+    let (vector, item) = unsafe { constant_vector() };
+    // What lasts may be stored.
+    // SAFETY: inside the vector.
+    unsafe { jl_arrayset(vector, Builtins::get().nothing(), 0) };
+    // SAFETY: as above.
+    unsafe { jl_arrayset(vector, item, 1) };
+    0
+}
+
+unsafe extern "C" fn copies_into_a_constant(_: i64, _: i64, _: i64) -> i32 {
+    // SAFETY: called from an entry, here and below.
+    let (vector, item) = unsafe { constant_vector() };
+    let items = [Builtins::get().nothing(), std::ptr::null_mut(), item];
+    // SAFETY: a vector.
+    let data = unsafe { jl_array_ptr(vector) }.cast();
+    for count in [2, 3] {
+        // SAFETY: so many items, and so much room.
+        unsafe { jl_array_ptr_copy(vector, data, vector, items.as_ptr(), count) };
+    }
+    0
+}
+
+#[test]
+fn the_runtime_stores_nothing_of_a_call_into_a_constant() {
+    for entry in [stores_into_a_constant, copies_into_a_constant] {
+        let constants = Constants::build(&[]).unwrap();
+        let mut output = Output::new();
+        let limits = Limits::default();
+        // SAFETY: the entries keep the rules.
+        let outcome = unsafe {
+            run(
+                entry as Entry,
+                &mut [],
+                &constants,
+                limits,
+                &|_, _, _| (),
+                &mut output,
+            )
+        };
+        assert_eq!(outcome, Outcome::Thrown);
+        assert!(String::from_utf8_lossy(output.bytes()).contains("changed a constant"));
+    }
 }
