@@ -11,7 +11,7 @@ use crate::string::from_bytes;
 use crate::symbol;
 use crate::thread::attach;
 use crate::tuple::{bc_splat_tuple, jl_f_tuple, parameters};
-use crate::types::{Field, Links, TypeDescription, intern};
+use crate::types::{Field, Links, TypeCell, TypeDescription, intern};
 
 fn int(value: i64) -> *mut Value {
     // SAFETY: on an attached thread.
@@ -75,6 +75,10 @@ fn tuples_are_made_and_taken_apart() {
     attach();
     let builtins = Builtins::get();
     assert_eq!(apply(jl_f_tuple, &[]), builtins.instance(id::EMPTY_TUPLE));
+    let alone = apply(jl_f_tuple, &[builtins.nothing()]);
+    assert_eq!(apply(jl_f_tuple, &[builtins.nothing()]), alone);
+    // SAFETY: an object.
+    assert_eq!(unsafe { TypeCell::of_value(alone) }.instance(), alone);
     let pair = apply(jl_f_tuple, &[int(5), int(-6)]);
     // SAFETY: a live object.
     assert_eq!(unsafe { type_of(pair) }, builtins.index_tuple(2));
