@@ -464,7 +464,12 @@ impl<'a, 'b> Builder<'a, 'b> {
             }
             Description::Opaque { id, .. } => {
                 // SAFETY: placed with room for `OPAQUE_BYTES`.
-                unsafe { at.cast::<u8>().add(OPAQUE_ID).cast::<u64>().write(*id) };
+                unsafe {
+                    at.cast::<u8>()
+                        .wrapping_add(OPAQUE_ID)
+                        .cast::<u64>()
+                        .write(*id)
+                };
                 builtins.ty(id::OPAQUE)
             }
             _ => builtins.ty(id::OPAQUE),

@@ -165,7 +165,13 @@ pub(crate) unsafe extern "C" fn jl_object_id_(ty: *const DataType, value: *const
         // SAFETY: a simple vector.
         id::SIMPLE_VECTOR => unsafe { svec_id(value) },
         // SAFETY: an archive's object, which has its number at its end, or zero.
-        id::OPAQUE => match unsafe { value.cast::<u8>().add(OPAQUE_ID).cast::<u64>().read() } {
+        id::OPAQUE => match unsafe {
+            value
+                .cast::<u8>()
+                .wrapping_add(OPAQUE_ID)
+                .cast::<u64>()
+                .read()
+        } {
             0 => int64hash(value as u64),
             number => number,
         },

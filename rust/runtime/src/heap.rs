@@ -431,6 +431,10 @@ fn open_classes(mut set: u64) -> impl Iterator<Item = usize> {
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::multiple_unsafe_ops_per_block,
+    reason = "a test's objects live in one call"
+)]
 mod call_tests;
 #[cfg(test)]
 mod tests;

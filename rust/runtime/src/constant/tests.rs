@@ -270,6 +270,7 @@ fn pointers_lead_to_memory_of_the_archive() {
     assert_eq!(Some(words), constants.address(3));
     // SAFETY: as above.
     assert_eq!(
+        // SAFETY: two words.
         unsafe { words.cast::<[u64; 2]>().read() },
         [0x0707_0707_0707_0707; 2]
     );

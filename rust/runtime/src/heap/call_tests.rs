@@ -116,6 +116,7 @@ unsafe extern "C" fn vectors_of_strings(_: i64, _: i64, call: i64) -> i32 {
         // SAFETY: as above.
         check!(
             call,
+            // SAFETY: as above.
             is_string(unsafe { data.wrapping_add(i + 10).read() }, i)
         );
     }
