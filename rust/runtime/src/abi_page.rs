@@ -1,7 +1,7 @@
 //! docs/ABI.md against the code: its tables are normative, so they must be true.
 
 use crate::builtin::{Builtins, id};
-use crate::graph::tag;
+use crate::graph::{form, tag};
 use crate::table::lookup;
 
 const PAGE: &str = include_str!("../../../docs/ABI.md");
@@ -69,12 +69,29 @@ fn the_symbols_are_offered() {
     }
 }
 
-#[test]
-fn the_tags_are_these() {
-    let numbers: Vec<(u8, &str)> = rows("The exception graph")
+/// The rows that begin with a number, with the name that follows it.
+fn numbered(heading: &str) -> Vec<(u8, &'static str)> {
+    rows(heading)
         .iter()
         .filter_map(|row| Some((row[0].trim_matches('|').trim().parse().ok()?, row[1])))
-        .collect();
+        .collect()
+}
+
+#[test]
+fn the_forms_of_arrays_are_these() {
+    let expected = [
+        (form::BYTES, "BYTES"),
+        (form::REFERENCES, "REFERENCES"),
+        (form::LEFT_OUT, "LEFT_OUT"),
+        (form::TAIL, "TAIL"),
+        (form::INLINE, "INLINE"),
+    ];
+    assert_eq!(numbered("Elements of arrays in a graph"), expected);
+}
+
+#[test]
+fn the_tags_are_these() {
+    let numbers = numbered("The graph");
     let expected = [
         (tag::UNDEF, "UNDEF"),
         (tag::OBJECT, "OBJECT"),
@@ -89,6 +106,9 @@ fn the_tags_are_these() {
         (tag::OPAQUE, "OPAQUE"),
         (tag::SVEC, "SVEC"),
         (tag::DEFERRED, "DEFERRED"),
+        (tag::LONG_STRING, "LONG_STRING"),
+        (tag::BIG_INT, "BIG_INT"),
+        (tag::BIG_FLOAT, "BIG_FLOAT"),
     ];
     assert_eq!(numbers, expected);
 }

@@ -341,7 +341,7 @@ impl Encoder<'_> {
         if self.purpose == Purpose::Value && bytes.len() > TAIL_BYTES {
             self.out.push(tag::LONG_STRING);
             self.u64(bytes.len() as u64);
-            return self.to_tail(&[bytes]);
+            return self.put_tail(&[bytes]);
         }
         let sent = if self.purpose == Purpose::Value {
             bytes
@@ -354,7 +354,7 @@ impl Encoder<'_> {
     }
 
     /// Puts the pieces, one right behind the other, into the tail, and writes where that is.
-    fn to_tail(&mut self, pieces: &[&[u8]]) {
+    fn put_tail(&mut self, pieces: &[&[u8]]) {
         self.tail_bytes = round_up(self.tail_bytes, CACHE_ALIGN);
         self.u64(self.tail_bytes as u64);
         for piece in pieces {
@@ -506,7 +506,7 @@ impl Encoder<'_> {
         };
         if self.purpose == Purpose::Value && bytes.len() > TAIL_BYTES {
             self.out.push(form::TAIL);
-            return self.to_tail(&[bytes, selectors]);
+            return self.put_tail(&[bytes, selectors]);
         }
         self.out.push(form::BYTES);
         self.u64((bytes.len() + selectors.len()) as u64);
@@ -611,3 +611,6 @@ impl Encoder<'_> {
     reason = "a test's objects live in one arena"
 )]
 mod tests;
+
+#[cfg(test)]
+mod round_trips;

@@ -215,9 +215,11 @@ impl Reader {
             }
             tag::LONG_STRING => {
                 let length = self.u64()?;
-                let bytes = self.from_tail(length)?;
-                // SAFETY: as above; the tail is the payload's.
-                Ok(self.keep(unsafe { from_bytes(&*bytes) }))
+                let bytes = self.take_tail(length)?;
+                // SAFETY: the tail is the payload's.
+                let bytes = unsafe { &*bytes };
+                // SAFETY: as above.
+                Ok(self.keep(unsafe { from_bytes(bytes) }))
             }
             tag::SYMBOL => {
                 let length = self.u32()?;
@@ -395,7 +397,7 @@ impl Reader {
         };
         let total = total.ok_or(Malformed("an array is larger than any"))? as u64;
         let bytes = if form == form::TAIL {
-            self.from_tail(total)?
+            self.take_tail(total)?
         } else {
             check(
                 self.u64()? == total,
@@ -547,7 +549,7 @@ impl Reader {
     }
 
     /// So many bytes of the tail, from where the graph says. Pieces ascend and do not overlap: each is one array's alone.
-    fn from_tail(&mut self, count: u64) -> Read<*mut [u8]> {
+    fn take_tail(&mut self, count: u64) -> Read<*mut [u8]> {
         let start = self.u64()?;
         let start = start
             .checked_add(round_up(self.end, CACHE_ALIGN) as u64)

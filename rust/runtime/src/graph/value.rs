@@ -16,10 +16,11 @@ pub(crate) unsafe extern "C" fn bc_unpack(payload: i64, bytes: i64, call: i64) -
     let call = unsafe { &*(call as *const Call) };
     // SAFETY: the payload is the call's.
     let reader = unsafe { Reader::new(payload as *mut u8, bytes as usize, call.constants) };
-    let reader = call.reading(reader);
-    call.holding.set(true);
     // SAFETY: the reader is the call's own, and only used here.
-    let read = unsafe { (*reader).read() };
+    let reader = unsafe { &mut *call.reading(reader) };
+    call.holding.set(true);
+    // SAFETY: the caller's promise.
+    let read = unsafe { reader.read() };
     call.holding.set(false);
     call.finish_reading();
     match read {
