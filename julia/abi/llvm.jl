@@ -150,6 +150,24 @@ end
 @llvm GetMetadata(instruction::ValueRef, kind::Cuint)::ValueRef
 @llvm SetMetadata(instruction::ValueRef, kind::Cuint, node::ValueRef)::Cvoid
 
+# Debug information. Its nodes are bare pointers here.
+@llvm GetSubprogram(function_::ValueRef)::Ptr{Cvoid}
+@llvm SetSubprogram(function_::ValueRef, subprogram::Ptr{Cvoid})::Cvoid
+@llvm DISubprogramGetLine(subprogram::Ptr{Cvoid})::Cuint
+@llvm DIScopeGetFile(scope::Ptr{Cvoid})::Ptr{Cvoid}
+@llvm DIFileGetFilename(file::Ptr{Cvoid}, length::Ptr{Cuint})::Ptr{UInt8}
+@llvm CreateDIBuilder(mod::ModuleRef)::Ptr{Cvoid}
+@llvm DIBuilderCreateFile(builder::Ptr{Cvoid}, name::Cstring, length::Csize_t, directory::Cstring, directory_length::Csize_t)::Ptr{Cvoid}
+@llvm DIBuilderCreateCompileUnit(builder::Ptr{Cvoid}, language::Cint, file::Ptr{Cvoid}, producer::Cstring, producer_length::Csize_t, optimized::Cint, flags::Cstring, flags_length::Csize_t, version::Cuint, split_name::Cstring, split_length::Csize_t, kind::Cint, id::Cuint, split_inlining::Cint, for_profiling::Cint)::Ptr{Cvoid}
+@llvm DIBuilderCreateSubroutineType(builder::Ptr{Cvoid}, file::Ptr{Cvoid}, types::Ptr{Cvoid}, n::Cuint, flags::Cint)::Ptr{Cvoid}
+@llvm DIBuilderCreateFunction(builder::Ptr{Cvoid}, scope::Ptr{Cvoid}, name::Cstring, length::Csize_t, linkage::Cstring, linkage_length::Csize_t, file::Ptr{Cvoid}, line::Cuint, type::Ptr{Cvoid}, is_local::Cint, is_definition::Cint, scope_line::Cuint, flags::Cint, optimized::Cint)::Ptr{Cvoid}
+@llvm DIBuilderCreateDebugLocation(context::ContextRef, line::Cuint, column::Cuint, scope::Ptr{Cvoid}, inlined_at::Ptr{Cvoid})::Ptr{Cvoid}
+@llvm DIBuilderFinalize(builder::Ptr{Cvoid})::Cvoid
+@llvm DisposeDIBuilder(builder::Ptr{Cvoid})::Cvoid
+@llvm GetModuleFlag(mod::ModuleRef, key::Cstring, length::Csize_t)::Ptr{Cvoid}
+@llvm AddModuleFlag(mod::ModuleRef, behaviour::Cint, key::Cstring, length::Csize_t, value::Ptr{Cvoid})::Cvoid
+@llvm ValueAsMetadata(value::ValueRef)::Ptr{Cvoid}
+
 # Constants
 @llvm GetConstOpcode(constant::ValueRef)::Cint
 @llvm ConstIntGetZExtValue(constant::ValueRef)::UInt64
@@ -235,6 +253,39 @@ function source_location(instruction::ValueRef, i::Integer)
     text(p) = p == C_NULL ? "" : unsafe_string(p)
     return (text(name[]), text(file[]), Int(line[]))
 end
+
+function subprogram_file(subprogram::Ptr{Cvoid})
+    file = DIScopeGetFile(subprogram)
+    file == C_NULL && return ""
+    length = Ref{Cuint}(0)
+    name = DIFileGetFilename(file, length)
+    return name == C_NULL ? "" : unsafe_string(name, length[])
+end
+
+# Gives a module without debug information a line table, and nothing else: each of `definitions` (function, line) begins at that line, and
+# each of `calls` (function, call, line) is at that one.
+function line_table!(context::ContextRef, mod::ModuleRef, definitions::Vector{Tuple{ValueRef,Int}}, calls::Vector{Tuple{ValueRef,ValueRef,Int}})
+    flag = "Debug Info Version"
+    if GetModuleFlag(mod, flag, sizeof(flag)) == C_NULL
+        AddModuleFlag(mod, 1, flag, sizeof(flag), ValueAsMetadata(ConstInt(Int32TypeInContext(context), UInt64(3), 0)))
+    end
+    builder = CreateDIBuilder(mod)
+    file = DIBuilderCreateFile(builder, "-", 1, "", 0)
+    DIBuilderCreateCompileUnit(builder, LANGUAGE_C, file, "", 0, 1, "", 0, 0, "", 0, LINE_TABLES_ONLY, 0, 1, 0)
+    type = DIBuilderCreateSubroutineType(builder, file, C_NULL, 0, 0)
+    subprograms = Dict{ValueRef,Ptr{Cvoid}}()
+    for (f, line) in definitions
+        subprograms[f] = DIBuilderCreateFunction(builder, file, "", 0, "", 0, file, line, type, 1, 1, line, 0, 1)
+        SetSubprogram(f, subprograms[f])
+    end
+    for (f, call, line) in calls
+        InstructionSetDebugLoc(call, DIBuilderCreateDebugLocation(context, line, 0, subprograms[f], C_NULL))
+    end
+    DIBuilderFinalize(builder)
+    DisposeDIBuilder(builder)
+    return nothing
+end
+const LANGUAGE_C, LINE_TABLES_ONLY = Cint(1), Cint(2)
 
 # LLVMValueKind
 const KIND_ARGUMENT = Cint(0)

@@ -32,6 +32,7 @@ include("ccalls.jl")
 include("jlcalls.jl")
 include("references.jl")
 include("invariance.jl")
+include("sites.jl")
 include("passes.jl")
 include("errorpaths.jl")
 include("handlers.jl")
@@ -68,6 +69,7 @@ mutable struct Shipped
     timings::Vector{Pair{Symbol,Float64}} # seconds by stage
     numbers::IdDict{Any,Int}  # the places of `objects` (from 1), by identity
     plans::Any                # what julia/marshal makes of them, once it is asked
+    sites::Vector{Site}       # places in the source, by the numbers that the code has for them (from 1)
 end
 
 """
@@ -92,9 +94,10 @@ mutable struct Work
     allowed_libraries::Set{String}
     deferrable::Base.IdSet{Any}
     table::ObjectTable
+    sites::Vector{Site}
 end
 Work(portable::Portable, allowed) =
-    Work(portable, Constant[], Dict{UInt64,Int}(), Dict{String,String}(), allowed, Base.IdSet{Any}(), ObjectTable())
+    Work(portable, Constant[], Dict{UInt64,Int}(), Dict{String,String}(), allowed, Base.IdSet{Any}(), ObjectTable(), Site[])
 
 """
     capture(f, types; name, arguments, result, libraries, extra) -> Shipped
@@ -137,11 +140,11 @@ function attempt(action, instance::Core.MethodInstance, narrowing::Narrowing, li
     clock = Clock()
     collecting = GC.enable(false) # objects that are only addresses in the code are not rooted until they are in the table
     try
-        emitted = emit([instance], world, body -> prepare!(narrowing, body, body.instance === instance); debug=debug)
+        emitted = emit([instance], world, body -> prepare!(narrowing, body, body.instance === instance))
         lap!(clock, :emit)
         work = Work(Portable(emitted.bitcode), libraries)
         try
-            make_portable!(work, emitted.names[1][2], clock)
+            make_portable!(work, emitted.names[1][2], clock, debug)
             return action(work, (name, arguments, result, extra) -> finish(work, emitted, world, clock, name, arguments, result, extra))
         finally
             close(work.portable)
@@ -163,11 +166,12 @@ function prepare!(narrowing::Narrowing, body::Body, is_entry::Bool)
     resolve_calls!(narrowing, body, doomed)
 end
 
-function make_portable!(work::Work, entry::String, clock)
+function make_portable!(work::Work, entry::String, clock, debug::Bool)
     portable = work.portable
     isempty(entry) && throw(InternalCaptureError("the entry has no specialised function"))
     keep_reachable!(portable, entry)
     number_names!(portable)
+    debug || (work.sites = mark_sites!(portable))
     lap!(clock, :link)
     name_lookups!(work)
     symbolise!(work)
@@ -196,6 +200,7 @@ function finish(work::Work, emitted::Emitted, world::UInt, clock, name::String, 
     close(optimised)
     portable = work.portable
     finish!(portable)
+    work.sites = settle_sites!(portable, work.sites)
     number_objects!(work, extra)
     imports, dependencies = externals(work)
     functions = count(is_definition, LLVM.Functions(portable.mod))
@@ -205,7 +210,7 @@ function finish(work::Work, emitted::Emitted, world::UInt, clock, name::String, 
     bytes = archive_bytes(manifest, [image])
     lap!(clock, :write)
     return Shipped(bytes, work.table.objects, work.deferrable, imports, dependencies, functions,
-        code_instances(emitted.instances, world), world, clock.laps, work.table.index, nothing)
+        code_instances(emitted.instances, world), world, clock.laps, work.table.index, nothing, work.sites)
 end
 
 const ABI_NAME = "julia-$(VERSION.major).$(VERSION.minor)-$(8sizeof(Int))le"

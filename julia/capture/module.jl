@@ -101,7 +101,8 @@ function number_names!(portable::Portable)
     end
 end
 
-# Names of types and functions are left to whoever reads the code: `names` are given back to the functions, in order.
+# Names of types (which would differ from one capture to the next) and of values go, and debug information with them; `names` are given
+# back to the functions, in order.
 function strip_names!(portable::Portable)
     names = String[LLVM.name_of(f) for f in LLVM.Functions(portable.mod)]
     run_passes!(LLVM.StripSymbols, portable)

@@ -107,7 +107,7 @@ function forget_address_spaces!(portable::Portable)
     LLVM.SetDataLayout(portable.mod, replace(layout, r"-ni:[\d:]+" => ""))
 end
 
-# Julia's address spaces mean nothing to the node; names of types would differ from one capture to the next.
+# Julia's address spaces mean nothing to the node.
 function finish!(portable::Portable)
     run_passes!(portable) do m
         LLVM.RemoveJuliaAddrspacesPass(m)
@@ -117,6 +117,4 @@ function finish!(portable::Portable)
         LLVM.StripDeadPrototypes(m)
         LLVM.ConstantMerge(m)
     end
-    strip_names!(portable)
-    LLVM.StripModuleDebugInfo(portable.mod)
 end

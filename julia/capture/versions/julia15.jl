@@ -154,7 +154,7 @@ end
 
 # Emits `instances` and all that they call. `rewrite!(body)` sees every inferred body before it is emitted and may replace
 # statements in place, one by one.
-function emit(instances::Vector{Core.MethodInstance}, world::UInt, rewrite!; debug::Bool=false)
+function emit(instances::Vector{Core.MethodInstance}, world::UInt, rewrite!)
     seen = Core.MethodInstance[]
     undo = Tuple{Core.CodeInfo,Vector{Any},Any}[]
     failure = Ref{Any}(nothing)
@@ -178,7 +178,7 @@ function emit(instances::Vector{Core.MethodInstance}, world::UInt, rewrite!; deb
         nothing
     end
     parameters = Base.CodegenParams(track_allocations=false, code_coverage=false, static_alloc=true, prefer_specsig=true,
-        gnu_pubnames=false, debug_info_kind=Cint(debug ? 2 : 0), emit_function=before, emitted_function=after)
+        gnu_pubnames=false, debug_info_kind=Cint(2), emit_function=before, emitted_function=after)
     native = GC.@preserve before after instances Codegen.create_native(instances, parameters)
     failure[] === nothing || (Codegen.dispose(native); throw(failure[]))
     names = map(seen) do instance
@@ -186,7 +186,6 @@ function emit(instances::Vector{Core.MethodInstance}, world::UInt, rewrite!; deb
         code === nothing ? ("", "") : Codegen.function_names(native, code)
     end
     mod = Codegen.llvm_module(native)
-    debug || LLVM.StripModuleDebugInfo(mod)
     bitcode = bitcode_of(mod)
     Codegen.dispose(native)
     return Emitted(bitcode, seen, names)
