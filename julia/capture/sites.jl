@@ -26,8 +26,14 @@ function number!(table::SiteTable, site::Site)
     end
 end
 
-has_site(instruction::LLVM.ValueRef) =
-    is_call_instruction(instruction) && (f = callee(instruction); LLVM.isnull(f) || !startswith(LLVM.name_of(f), "llvm."))
+# Calls that cannot throw need none.
+function has_site(instruction::LLVM.ValueRef)
+    is_call_instruction(instruction) || return false
+    f = callee(instruction)
+    (LLVM.isnull(f) || is_definition(f)) && return true
+    name = LLVM.name_of(f)
+    return !any(prefix -> startswith(name, prefix), ("llvm.", "julia.", "jl_box_", "jl_excstack", "jl_restore", "jl_pop_handler", "jl_enter_handler"))
+end
 
 # The lines of the source become sites.
 function mark_sites!(portable::Portable)

@@ -4,8 +4,8 @@
     RemoteException(node, exception, backtrace)
 
 A shipped function threw on `node`. `exception` is what it threw, an object of the same type as a local call would throw, and shows
-as it would; `backtrace` is where, as far as the node could tell. `e.captured` gives both as a `CapturedException`, as
-`Distributed.RemoteException` does.
+as it would; `backtrace` is where: pairs of a `StackFrame` and how often it repeats, innermost first, inlined functions too. `e.captured`
+gives both as a `CapturedException`, as `Distributed.RemoteException` does.
 
 ```julia
 try
@@ -29,7 +29,9 @@ end
 function Base.showerror(io::IO, e::RemoteException)
     println(io, "On node ", e.node.address, ":")
     showerror(io, e.exception)
-    isempty(e.backtrace) || Base.show_backtrace(io, e.backtrace)
+    isempty(e.backtrace) && return nothing
+    print(io, "\nStacktrace on the node:")
+    Base.show_backtrace(io, e.backtrace)
 end
 
 # Throws what a finished call ended in, unless that is a value.
@@ -37,7 +39,8 @@ end
     if state == API.THROW
         place, length = call_bytes(call)
         bytes = copy(unsafe_wrap(Array, place, length))
-        throw(RemoteException(node, remote_exception(bytes, shipped), Any[]))
+        backtrace = remote_backtrace!(bytes, shipped.sites)
+        throw(RemoteException(node, remote_exception(bytes, shipped), backtrace))
     end
     throw(call_error(call))
 end
@@ -50,3 +53,33 @@ function remote_exception(bytes::Vector{UInt8}, shipped)
         return OpaqueValue("an exception that could not be read ($(e.message))")
     end
 end
+
+# Takes the backtrace, the numbers of sites and their count, from the end of `bytes`. What makes no sense is left out.
+function remote_backtrace!(bytes::Vector{UInt8}, sites::Vector{Capture.Site})
+    backtrace = Any[]
+    word(at) = ltoh(only(reinterpret(UInt32, bytes[at:at+3])))
+    length(bytes) >= 4 || return backtrace
+    count = Int(word(length(bytes) - 3))
+    start = length(bytes) - 4 - 4count
+    start >= 0 || return backtrace
+    for k in 1:count
+        number = Int(word(start + 4k - 3))
+        1 <= number <= length(sites) && push_frames!(backtrace, sites[number])
+    end
+    resize!(bytes, start)
+    return backtrace
+end
+
+function push_frames!(backtrace::Vector{Any}, site::Capture.Site)
+    for (i, frame) in enumerate(site)
+        shown = StackTraces.StackFrame(Symbol(frame.name), Symbol(source_file(frame.file)), frame.line, nothing, false, i < length(site), 0)
+        if !isempty(backtrace) && backtrace[end][1] == shown
+            backtrace[end] = (shown, backtrace[end][2] + 1)
+        else
+            push!(backtrace, (shown, 1))
+        end
+    end
+end
+
+# As Julia shows the files of Base.
+source_file(file::String) = endswith(file, ".jl") && !isabspath(file) && !startswith(file, ".") ? joinpath(".", file) : file

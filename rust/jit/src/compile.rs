@@ -6,6 +6,7 @@ use crate::fatal::guarded;
 use crate::libraries::{Allowed as AllowedLibraries, Libraries};
 use crate::llvm::{Buffer, Context, Machine, Module};
 use crate::orc::{Linked, Orc};
+use crate::sites::Sites;
 use crate::target::{Target, arch};
 use crate::{lower, objects, refuse};
 use bitcode_runtime::Limits;
@@ -83,6 +84,7 @@ impl Jit {
         let foreign = self.foreign(&archive.manifest, &made.foreign)?;
         let absolute = [absolute, foreign].concat();
         let bytes = made.object.len();
+        let sites = Sites::of(made.object.bytes(), archive.manifest.entry);
         let linked = guarded(|| {
             self.orc
                 .link(made.object, &absolute, archive.manifest.entry)
@@ -100,6 +102,7 @@ impl Jit {
         Ok(Compiled::new(
             linked,
             constants,
+            sites,
             bytes,
             timings,
             self.limits,

@@ -1,7 +1,8 @@
 //! An archive that runs.
 
 use crate::orc::Linked;
-use bitcode_runtime::{Constants, Entry, Limits, Listener, Outcome, Output};
+use crate::sites::Sites;
+use bitcode_runtime::{Code, Constants, Entry, Limits, Listener, Outcome, Output};
 
 /// How long each step of a compilation took, in microseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,6 +22,7 @@ pub struct Compiled {
     // Code refers to constants: it goes first.
     linked: Linked,
     constants: Constants,
+    sites: Option<Sites>,
     bytes: usize,
     timings: Timings,
     limits: Limits,
@@ -30,14 +32,16 @@ impl Compiled {
     pub(crate) fn new(
         linked: Linked,
         constants: Constants,
+        sites: Option<Sites>,
         object: usize,
         timings: Timings,
         limits: Limits,
     ) -> Self {
-        let bytes = object + constants.bytes();
+        let bytes = object + constants.bytes() + sites.as_ref().map_or(0, Sites::bytes);
         Self {
             linked,
             constants,
+            sites,
             bytes,
             timings,
             limits,
@@ -66,17 +70,38 @@ impl Compiled {
     ) -> Outcome {
         // SAFETY: the address that the linker gave for the entry, whose type was checked; `self` keeps the code alive.
         let entry = unsafe { std::mem::transmute::<usize, Entry>(self.linked.entry()) };
+        let text = match &self.sites {
+            Some(sites) => sites.text(self.linked.entry()),
+            None => 0..0,
+        };
+        let code = Code { entry, text };
         // SAFETY: the code was compiled with these constants; that it keeps the rules is its sender's promise.
-        unsafe {
+        let outcome = unsafe {
             bitcode_runtime::run(
-                entry,
+                code,
                 payload,
                 &self.constants,
                 self.limits,
                 listener,
                 output,
             )
+        };
+        match outcome {
+            Outcome::Thrown if self.tell_where(output) => Outcome::Thrown,
+            Outcome::Thrown => Outcome::OutOfMemory,
+            other => other,
         }
+    }
+
+    /// Adds the backtrace of the last call on this thread to the exception that it left (docs/ABI.md).
+    fn tell_where(&self, output: &mut Output) -> bool {
+        let mut backtrace = match &self.sites {
+            Some(sites) => sites.backtrace(self.linked.entry(), &bitcode_runtime::last_trace()),
+            None => Vec::new(),
+        };
+        let count = (backtrace.len() / size_of::<u32>()) as u32;
+        backtrace.extend_from_slice(&count.to_le_bytes());
+        output.append(&backtrace)
     }
 }
 

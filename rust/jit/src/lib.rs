@@ -18,6 +18,7 @@ mod lower;
 mod objects;
 mod orc;
 mod refuse;
+mod sites;
 mod target;
 
 pub use bitcode_runtime::{Limits, Listener, Outcome, Output, attach as attach_thread};

@@ -9,7 +9,9 @@ mod calls;
 mod layout;
 
 use crate::error::JitError;
-use crate::llvm::{Context, Machine, Module, functions, globals, instructions, name_of, uses};
+use crate::llvm::{
+    Context, Machine, Module, functions, globals, instructions, name_of, opcode, uses,
+};
 use bitcode_runtime::thread::{
     BUMP_MAX, EXCEPTIONS_OFFSET, HANDLER_OFFSET, HANDLER_PREV, RUNS_OFFSET,
 };
@@ -17,12 +19,14 @@ use builder::Builder;
 use inkwell::llvm_sys::LLVMLinkage;
 use inkwell::llvm_sys::comdat::LLVMSetComdat;
 use inkwell::llvm_sys::core::{
-    LLVMAddAttributeAtIndex, LLVMDeleteFunction, LLVMIsDeclaration, LLVMSetAlignment,
-    LLVMSetDLLStorageClass, LLVMSetLinkage, LLVMSetVisibility,
+    LLVMAddAttributeAtIndex, LLVMAddCallSiteAttribute, LLVMDeleteFunction, LLVMIsDeclaration,
+    LLVMSetAlignment, LLVMSetDLLStorageClass, LLVMSetLinkage, LLVMSetVisibility,
 };
-use inkwell::llvm_sys::debuginfo::LLVMStripModuleDebugInfo;
+use inkwell::llvm_sys::debuginfo::LLVMGetSubprogram;
 use inkwell::llvm_sys::prelude::LLVMValueRef;
-use inkwell::llvm_sys::{LLVMAttributeFunctionIndex, LLVMDLLStorageClass, LLVMVisibility};
+use inkwell::llvm_sys::{
+    LLVMAttributeFunctionIndex, LLVMDLLStorageClass, LLVMOpcode, LLVMVisibility,
+};
 use std::ptr;
 
 /// Julia's intrinsics that this room knows.
@@ -43,9 +47,6 @@ const BODIES: &str = include_str!("prelude_bodies.ll");
 
 /// Prepares a module for optimisation.
 pub(crate) fn lower(context: &Context, module: &Module<'_>, entry: &str) -> Result<(), JitError> {
-    // Lines and names are for people; they cost compile time here.
-    // SAFETY: a live module.
-    unsafe { LLVMStripModuleDebugInfo(module.raw()) };
     let prelude = context.parse_text(PRELUDE).map_err(JitError::Llvm)?;
     let builder = Builder::new(context, module, &prelude);
     layout::keep_origins_layout(&builder, module)?;
@@ -53,6 +54,7 @@ pub(crate) fn lower(context: &Context, module: &Module<'_>, entry: &str) -> Resu
         // SAFETY: a live function.
         if unsafe { LLVMIsDeclaration(function) } == 0 {
             calls::lower_function(&builder, function)?;
+            keep_throws_apart(context, function);
         }
     }
     drop(builder);
@@ -72,6 +74,22 @@ pub(crate) fn lower(context: &Context, module: &Module<'_>, entry: &str) -> Resu
     }
     make_private(module, entry);
     Ok(())
+}
+
+/// Calls that do not return are alike but for their place in the source: where that is known, they are not made one.
+fn keep_throws_apart(context: &Context, function: LLVMValueRef) {
+    // SAFETY: a live function.
+    if unsafe { LLVMGetSubprogram(function) }.is_null() {
+        return;
+    }
+    let all = instructions(function);
+    for (call, next) in all.iter().zip(all.iter().skip(1)) {
+        if opcode(*next) == LLVMOpcode::LLVMUnreachable && opcode(*call) == LLVMOpcode::LLVMCall {
+            let apart = builder::flag_attribute(context, "nomerge");
+            // SAFETY: a live call, an attribute of its context.
+            unsafe { LLVMAddCallSiteAttribute(*call, LLVMAttributeFunctionIndex, apart) };
+        }
+    }
 }
 
 /// Everything defined here is nobody else's, but the entry.
@@ -126,6 +144,10 @@ pub(crate) fn set_target(context: &Context, module: &Module<'_>, cpu: &str, feat
             add(text("target-features", features));
             // A large frame touches every page of it, so that it cannot step over the guard page.
             add(text("probe-stack", "inline-asm"));
+            // For backtraces. A call that became a jump would be missing there, and recursion that became a loop would never
+            // overflow the stack, as it does at the origin.
+            add(text("frame-pointer", "all"));
+            add(text("disable-tail-calls", "true"));
         }
     }
 }

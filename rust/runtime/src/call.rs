@@ -123,6 +123,27 @@ impl Output {
         unsafe { std::slice::from_raw_parts(self.memory.get(), self.length.get()) }
     }
 
+    /// Adds to what the last call left. False, and nothing is added, if there is no memory.
+    pub fn append(&mut self, bytes: &[u8]) -> bool {
+        let length = self.length.get();
+        if self.room.get() - length < bytes.len() {
+            let kept = self.bytes().to_vec();
+            if !self.set(&[&kept, bytes].concat()) {
+                return self.set(&kept) && false;
+            }
+            return true;
+        }
+        // SAFETY: room for them behind what is there.
+        unsafe {
+            self.memory
+                .get()
+                .wrapping_add(length)
+                .copy_from_nonoverlapping(bytes.as_ptr(), bytes.len())
+        };
+        self.length.set(length + bytes.len());
+        true
+    }
+
     /// How many bytes fit without asking the system.
     pub fn capacity(&self) -> usize {
         self.room.get()
@@ -207,6 +228,10 @@ pub(crate) struct Call {
     /// What the origin makes when it gets the exception, the newest first.
     pub(crate) deferred: Cell<*const Deferred>,
     pub(crate) lines: Lines,
+    /// Where its code is.
+    pub(crate) text: Range<usize>,
+    /// The trace of `exception`, by its place among the exceptions, from 1.
+    thrown: Cell<usize>,
     kept: RefCell<Vec<Arc<dyn Any + Send + Sync>>>,
 }
 
@@ -281,7 +306,7 @@ pub unsafe fn run(
     listener: &Listener<'_>,
     output: &mut Output,
 ) -> Outcome {
-    let Code { entry, .. } = code.into();
+    let Code { entry, text } = code.into();
     attach();
     let state = ThreadState::current();
     let call = Call {
@@ -299,6 +324,8 @@ pub unsafe fn run(
         deferred: Cell::new(ptr::null()),
         // SAFETY: it outlives this call.
         lines: unsafe { Lines::new(&listener) },
+        text,
+        thrown: Cell::new(0),
         kept: RefCell::new(Vec::new()),
     };
     call_output(&call).length.set(0);
@@ -318,7 +345,10 @@ pub unsafe fn run(
         (0, 0) if call.result.get().is_null() => Outcome::Value,
         (0, 0) => pack_value(state, &call),
         (0, _) => pack(state, &call, call.exception.get()),
-        (code::UNCAUGHT, _) => pack(state, &call, state.exceptions.current()),
+        (code::UNCAUGHT, _) => {
+            call.thrown.set(state.exceptions.top());
+            pack(state, &call, state.exceptions.current())
+        }
         (code::MALFORMED, _) => {
             Outcome::BadPayload(call.malformed.get().unwrap_or("it is malformed"))
         }
@@ -329,6 +359,7 @@ pub unsafe fn run(
     if state.library.is_dirty() {
         let _ = landed(state, library::end_of_call, 0);
     }
+    state.thrown.set(call.thrown.get());
     call.lines.finish();
     state.call.set(ptr::null());
     state.stack_top.set(0);
@@ -506,6 +537,8 @@ pub(crate) unsafe extern "C" fn bc_throw(call: i64, exception: *mut Value) {
     // SAFETY: the caller's promise.
     let call = unsafe { &*(call as *const Call) };
     call.exception.set(exception);
+    call.thrown
+        .set(ThreadState::current().exceptions.place(exception));
 }
 
 #[cfg(test)]

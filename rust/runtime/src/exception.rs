@@ -17,16 +17,27 @@ use crate::thread::{Handler, ThreadState};
 pub(crate) unsafe fn throw(exception: *mut Value) -> ! {
     let state = ThreadState::current();
     state.exceptions.push(exception);
+    if let Some(trace) = state.exceptions.innermost_trace() {
+        trace.record(state);
+    }
     // SAFETY: the caller's promise.
     unsafe { jump(state) }
 }
 
-/// Throws from a signal handler: asks the system for nothing.
+/// Throws from a signal handler: asks the system for nothing. `place` are the instruction and the frame pointer that were
+/// interrupted.
 ///
 /// # Safety
 /// - as for [`throw`].
-pub(crate) unsafe fn throw_from_handler(state: &ThreadState, exception: *mut Value) -> ! {
+pub(crate) unsafe fn throw_from_handler(
+    state: &ThreadState,
+    exception: *mut Value,
+    place: (usize, usize),
+) -> ! {
     state.exceptions.push_reserved(exception);
+    if let Some(trace) = state.exceptions.innermost_trace() {
+        trace.record_fault(state, place.0, place.1);
+    }
     // SAFETY: the caller's promise.
     unsafe { jump(state) }
 }

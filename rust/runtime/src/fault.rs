@@ -11,7 +11,7 @@
 use crate::builtin::{Builtins, id};
 use crate::call::code;
 use crate::exception;
-use crate::machine::bc_leave;
+use crate::machine::{bc_leave, interrupted};
 use crate::thread::ThreadState;
 use libc::{c_int, c_void, siginfo_t};
 use std::mem::MaybeUninit;
@@ -71,23 +71,25 @@ extern "C" fn on_fault(signal: c_int, info: *mut siginfo_t, context: *mut c_void
         let info = unsafe { &*info };
         // SAFETY: these signals carry an address.
         let address = unsafe { info.si_addr() } as usize;
-        end_call(state, signal, address);
+        // SAFETY: `context` is the kernel's, of this handler's signal.
+        let place = unsafe { interrupted(context) };
+        end_call(state, signal, address, place);
     }
     pass_on(signal, info, context);
 }
 
 /// The thread runs shipped code: leave it.
-fn end_call(state: &ThreadState, signal: c_int, address: usize) -> ! {
+fn end_call(state: &ThreadState, signal: c_int, address: usize, place: (usize, usize)) -> ! {
     let memory = signal == libc::SIGSEGV || signal == libc::SIGBUS;
     if memory && state.stack.is_overflow(address) {
         let exception = Builtins::get().instance(id::STACK_OVERFLOW_ERROR);
         // SAFETY: the frames that are abandoned are shipped code's and the runtime's, which are plain.
-        unsafe { exception::throw_from_handler(state, exception) }
+        unsafe { exception::throw_from_handler(state, exception, place) }
     }
     if signal == libc::SIGFPE {
         let exception = Builtins::get().instance(id::DIVIDE_ERROR);
         // SAFETY: as above.
-        unsafe { exception::throw_from_handler(state, exception) }
+        unsafe { exception::throw_from_handler(state, exception, place) }
     }
     let landing = state.landing.get();
     state.left.set(code::fault(signal));

@@ -41,6 +41,7 @@ pub mod symbol;
 mod system;
 mod table;
 pub mod thread;
+mod trace;
 mod tuple;
 pub mod types;
 
@@ -49,3 +50,4 @@ pub use constant::Constants;
 pub use print::Listener;
 pub use table::{lookup, symbols};
 pub use thread::attach;
+pub use trace::last_trace;

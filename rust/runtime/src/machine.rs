@@ -12,7 +12,7 @@ mod arch;
 #[path = "machine/aarch64.rs"]
 mod arch;
 
-pub(crate) use arch::{FloatControl, peek, stack_pointer};
+pub(crate) use arch::{FRAME_POINTER, FloatControl, interrupted, peek, stack_pointer};
 pub use arch::{bc_enter, bc_leave, bc_longjmp, bc_setjmp};
 
 /// Registers that a function preserves, for [`bc_setjmp`]. Large enough for every processor we know.

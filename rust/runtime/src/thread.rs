@@ -6,6 +6,7 @@ use crate::heap::{self, Heap};
 use crate::layout::{ThreadHead, Value};
 use crate::library::PerThread;
 use crate::machine::{Context, Landing, stack_pointer};
+use crate::trace::Trace;
 use std::cell::{Cell, RefCell};
 use std::mem::offset_of;
 use std::ptr;
@@ -55,6 +56,8 @@ pub struct ThreadState {
     pub(crate) call: Cell<*const Call>,
     /// The highest address of the stack that shipped code and what it calls can use; 0 while none runs.
     pub(crate) stack_top: Cell<usize>,
+    /// The trace of the exception that the last call ended with, by its place among the exceptions, from 1.
+    pub(crate) thrown: Cell<usize>,
     pub(crate) stack: StackBounds,
     pub(crate) library: PerThread,
     safepoint: usize,
@@ -83,6 +86,7 @@ impl ThreadState {
             left: Cell::new(0),
             call: Cell::new(ptr::null()),
             stack_top: Cell::new(0),
+            thrown: Cell::new(0),
             stack: StackBounds::of_this_thread(),
             library: PerThread::new(),
             safepoint: 0,
@@ -219,6 +223,8 @@ pub(crate) struct ExceptionStack {
     entries: Cell<*mut *mut Value>,
     room: Cell<usize>,
     top: Cell<usize>,
+    /// Where each was thrown.
+    traces: Cell<*mut Trace>,
 }
 
 impl ExceptionStack {
@@ -229,6 +235,7 @@ impl ExceptionStack {
             entries: Cell::new(ptr::null_mut()),
             room: Cell::new(0),
             top: Cell::new(0),
+            traces: Cell::new(ptr::null_mut()),
         };
         stack.grow(Self::FIRST);
         stack
@@ -238,10 +245,38 @@ impl ExceptionStack {
         let bytes = room * size_of::<*mut Value>();
         // SAFETY: null or memory that this function got.
         let entries = unsafe { libc::realloc(self.entries.get().cast(), bytes) };
-        if !entries.is_null() {
-            self.entries.set(entries.cast());
+        if entries.is_null() {
+            return;
+        }
+        self.entries.set(entries.cast());
+        let bytes = room * size_of::<Trace>();
+        // SAFETY: as above.
+        let traces = unsafe { libc::realloc(self.traces.get().cast(), bytes) };
+        if !traces.is_null() {
+            self.traces.set(traces.cast());
             self.room.set(room);
         }
+    }
+
+    /// The trace of the exception at this place; it means something if that exception was not truncated before the next push.
+    pub(crate) fn trace(&self, index: usize) -> Option<&Trace> {
+        // SAFETY: inside the allocation, where `push_reserved` has been.
+        (index < self.room.get()).then(|| unsafe { &*self.traces.get().wrapping_add(index) })
+    }
+
+    /// The trace of the innermost exception.
+    pub(crate) fn innermost_trace(&self) -> Option<&Trace> {
+        self.trace(self.top.get().checked_sub(1)?)
+    }
+
+    /// The place of an exception from 1, 0 if it is not here.
+    pub(crate) fn place(&self, exception: *const Value) -> usize {
+        let is_it = |index: &usize| {
+            // SAFETY: inside the filled part of the allocation.
+            let entry = unsafe { self.entries.get().wrapping_add(*index).read() };
+            ptr::eq(entry, exception)
+        };
+        (0..self.top.get()).rev().find(is_it).map_or(0, |at| at + 1)
     }
 
     /// Adds an exception. The last place is kept for the signal handler, which cannot grow the stack: see
@@ -259,6 +294,8 @@ impl ExceptionStack {
         if self.room.get() > 0 {
             // SAFETY: inside the allocation.
             unsafe { self.entries.get().wrapping_add(top).write(exception) };
+            // SAFETY: as above; a new trace is empty.
+            unsafe { Trace::make(self.traces.get().wrapping_add(top)) };
             self.top.set(top + 1);
         }
     }
@@ -289,8 +326,13 @@ impl ExceptionStack {
     }
 
     pub(crate) fn replace_current(&self, exception: *mut Value) {
-        self.truncate(self.top.get().saturating_sub(1));
-        self.push(exception);
+        // It was thrown where the other one was.
+        if let Some(last) = self.top.get().checked_sub(1) {
+            // SAFETY: inside the filled part of the allocation.
+            unsafe { self.entries.get().wrapping_add(last).write(exception) };
+        } else {
+            self.push(exception);
+        }
     }
 }
 
@@ -298,6 +340,8 @@ impl Drop for ExceptionStack {
     fn drop(&mut self) {
         // SAFETY: null or memory that `grow` got.
         unsafe { libc::free(self.entries.get().cast()) };
+        // SAFETY: as above.
+        unsafe { libc::free(self.traces.get().cast()) };
     }
 }
 

@@ -8,8 +8,8 @@ use inkwell::llvm_sys::core::{
     LLVMContextCreate, LLVMContextDispose, LLVMContextSetDiagnosticHandler,
     LLVMContextSetDiscardValueNames, LLVMCreateMemoryBufferWithMemoryRange,
     LLVMCreateMemoryBufferWithMemoryRangeCopy, LLVMDisposeMemoryBuffer, LLVMDisposeModule,
-    LLVMGetBufferSize, LLVMGetDataLayoutStr, LLVMGetDiagInfoDescription, LLVMGetDiagInfoSeverity,
-    LLVMPrintModuleToString,
+    LLVMGetBufferSize, LLVMGetBufferStart, LLVMGetDataLayoutStr, LLVMGetDiagInfoDescription,
+    LLVMGetDiagInfoSeverity, LLVMPrintModuleToString,
 };
 use inkwell::llvm_sys::ir_reader::LLVMParseIRInContext;
 use inkwell::llvm_sys::linker::LLVMLinkModules2;
@@ -223,6 +223,13 @@ impl Buffer {
         let raw = self.0;
         std::mem::forget(self);
         raw
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        // SAFETY: a live buffer.
+        let start = unsafe { LLVMGetBufferStart(self.0) };
+        // SAFETY: so many bytes, which live as long as the buffer.
+        unsafe { std::slice::from_raw_parts(start.cast(), self.len()) }
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -126,6 +126,19 @@ pub unsafe extern "C" fn bc_leave(landing: *const Landing, code: i64) -> ! {
     )
 }
 
+/// The number of x29 in unwind tables.
+pub(crate) const FRAME_POINTER: i32 = 29;
+
+/// The instruction and the frame pointer that a signal interrupted.
+///
+/// # Safety
+/// - `context` is what the kernel gave a signal handler.
+pub(crate) unsafe fn interrupted(context: *const core::ffi::c_void) -> (usize, usize) {
+    // SAFETY: the caller's promise.
+    let machine = unsafe { &(*context.cast::<libc::ucontext_t>()).uc_mcontext };
+    (machine.pc as usize, machine.regs[29] as usize)
+}
+
 /// The stack pointer, about.
 #[inline(always)]
 pub(crate) fn stack_pointer() -> usize {

@@ -110,6 +110,20 @@ pub unsafe extern "C" fn bc_leave(landing: *const Landing, code: i64) -> ! {
     )
 }
 
+/// The number of rbp in unwind tables.
+pub(crate) const FRAME_POINTER: i32 = 6;
+
+/// The instruction and the frame pointer that a signal interrupted.
+///
+/// # Safety
+/// - `context` is what the kernel gave a signal handler.
+pub(crate) unsafe fn interrupted(context: *const core::ffi::c_void) -> (usize, usize) {
+    // SAFETY: the caller's promise.
+    let registers = unsafe { &(*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs };
+    let register = |number: i32| registers[number as usize] as usize;
+    (register(libc::REG_RIP), register(libc::REG_RBP))
+}
+
 /// The stack pointer, about.
 #[inline(always)]
 pub(crate) fn stack_pointer() -> usize {
