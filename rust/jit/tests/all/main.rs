@@ -13,5 +13,6 @@ mod libraries;
 mod lowering;
 mod objects;
 mod refusals;
+mod sites;
 mod support;
 mod wide;

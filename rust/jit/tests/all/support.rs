@@ -96,10 +96,23 @@ impl<'a> Case<'a> {
     }
 }
 
-/// Runs compiled code with a payload of words.
+/// Runs compiled code with a payload of words. Of an exception it gives the graph.
 pub(crate) fn call(compiled: &Compiled, payload: &[u64]) -> (Outcome, Vec<u8>) {
+    let (outcome, bytes, _) = call_and_trace(compiled, payload);
+    (outcome, bytes)
+}
+
+/// Runs compiled code with a payload of words: the outcome, the result or the exception's graph, and the exception's backtrace.
+pub(crate) fn call_and_trace(compiled: &Compiled, payload: &[u64]) -> (Outcome, Vec<u8>, Vec<u32>) {
     let mut bytes: Vec<u8> = payload.iter().flat_map(|word| word.to_le_bytes()).collect();
     let mut output = Output::new();
     let outcome = compiled.call(&mut bytes, &|_, _, _| (), &mut output);
-    (outcome, output.bytes().to_vec())
+    let mut left = output.bytes().to_vec();
+    let mut sites = Vec::new();
+    if outcome == Outcome::Thrown {
+        let word = |bytes: &[u8]| u32::from_le_bytes(bytes.try_into().unwrap());
+        let count = word(&left.split_off(left.len() - 4)) as usize;
+        sites.extend(left.split_off(left.len() - 4 * count).chunks(4).map(word));
+    }
+    (outcome, left, sites)
 }
