@@ -20,6 +20,22 @@ argue(n) = n > 0 ? throw(ArgumentError("no")) : n
 runaway(n) = runaway(n + 1) + 1
 always() = throw(Refused(0, 0.0))
 
+struct Detailed <: Exception
+    message::String
+    words::Vector{String}
+    counts::Dict{String,Int}
+    pairs::Vector{Tuple{String,Int}}
+    number::BigInt
+    anything::Any
+end
+mutable struct Circular <: Exception
+    self::Any
+    name::Symbol
+end
+detail(word, n) = throw(Detailed("about $word", [word, word], Dict(word => n), [(word, n)], big(n)^30, (word, [n])))
+circle(name) = (e = Circular(nothing, name); e.self = e; throw(e))
+lookup(d, k) = d[k]
+
 node = launch()
 remote_exception(f, arguments...) = thrown(() -> remotecall_fetch(f, node, arguments...))
 local_exception(f, arguments...) = thrown(() -> f(arguments...))
@@ -39,6 +55,20 @@ local_exception(f, arguments...) = thrown(() -> f(arguments...))
     @test remote_exception(place, -1).exception === WithPlace((-1, -2), nothing)
     e = remote_exception(getindex, [10, 20], 5).exception
     @test e.a == [10, 20] && e.i == (5,)
+end
+
+@testset "fields of all kinds" begin
+    e = remote_exception(detail, "word", 7).exception
+    @test e isa Detailed
+    @test (e.message, e.words, e.counts, e.pairs, e.number, e.anything) == ("about word", ["word", "word"], Dict("word" => 7), [("word", 7)], big(7)^30, ("word", [7]))
+    c = remote_exception(circle, :me).exception
+    @test c isa Circular && c.self === c && c.name === :me
+    for (f, arguments) in ((lookup, (Dict("a" => 1), "b")), (lookup, (Dict(1 => "x"), 2)), (lookup, (["a"], 3)), (parse, (Int, "12x")), (first, (String[],)),
+                           (pop!, (Int[],)), (codeunit, ("abc", 9)), (getindex, ("häß", 3)))
+        here, there = local_exception(f, arguments...), remote_exception(f, arguments...)
+        @test typeof(there.exception) === typeof(here)
+        @test sprint(showerror, there.exception) == sprint(showerror, here)
+    end
 end
 
 @testset "how it shows" begin
