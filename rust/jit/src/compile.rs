@@ -152,18 +152,13 @@ impl Jit {
         Ok(found)
     }
 
-    /// The first image for this architecture, else the first bitcode of any: bitcode is made ours as long as its data are
-    /// laid out like ours.
+    /// The first bitcode for this architecture. Bitcode of another one is not taken: what its C calls mean only the origin
+    /// knows, which makes an image for us.
     fn choose<'i>(&self, images: &'i [Image<'i>]) -> Result<&'i Image<'i>, JitError> {
-        let bitcode = || {
-            images
-                .iter()
-                .filter(|image| matches!(image.kind, ImageKind::Bitcode))
-        };
-        let ours = |image: &&Image<'_>| arch(image.triple) == self.target.arch();
-        bitcode()
-            .find(ours)
-            .or_else(|| bitcode().next())
+        images
+            .iter()
+            .filter(|image| matches!(image.kind, ImageKind::Bitcode))
+            .find(|image| arch(image.triple) == self.target.arch())
             .ok_or_else(|| {
                 let found: Vec<_> = images
                     .iter()

@@ -335,6 +335,12 @@ fn externals(module: &Module<'_>, manifest: &Manifest<'_>) -> Result<Externals, 
             if unsafe { LLVMGetIntrinsicID(function) } == 0 {
                 return Err(refused(Refusal::Intrinsic { name }));
             }
+            if is_of_another_processor(&name, std::env::consts::ARCH) {
+                return Err(JitError::Unsupported(format!(
+                    "{name} is an instruction of another processor than {}",
+                    std::env::consts::ARCH
+                )));
+            }
         } else if name.starts_with("julia.") || name.starts_with("llvm.julia.") {
             if !crate::lower::INTRINSICS.contains(&name.as_str()) {
                 return Err(refused(Refusal::Intrinsic { name }));
@@ -362,6 +368,32 @@ fn externals(module: &Module<'_>, manifest: &Manifest<'_>) -> Result<Externals, 
         symbols: unnamed,
         reason: "the manifest does not name",
     })
+}
+
+/// LLVM's intrinsics that only some processors have, by the second part of their names.
+const PROCESSORS: &[(&str, &str)] = &[
+    ("aarch64", "aarch64"),
+    ("amdgcn", ""),
+    ("arm", ""),
+    ("loongarch", ""),
+    ("mips", ""),
+    ("nvvm", ""),
+    ("ppc", ""),
+    ("r600", ""),
+    ("riscv", ""),
+    ("s390", ""),
+    ("spv", ""),
+    ("ve", ""),
+    ("wasm", ""),
+    ("x86", "x86_64"),
+];
+
+/// LLVM would end the compilation at such a one, much later, with fewer words.
+fn is_of_another_processor(intrinsic: &str, arch: &str) -> bool {
+    let part = intrinsic.split('.').nth(1);
+    PROCESSORS
+        .iter()
+        .any(|(name, of)| Some(*name) == part && *of != arch)
 }
 
 fn external(

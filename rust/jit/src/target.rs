@@ -35,7 +35,7 @@ impl Target {
         Ok(target)
     }
 
-    /// The first part of the triple.
+    /// The architecture, by its usual name.
     pub fn arch(&self) -> &str {
         arch(&self.triple)
     }
@@ -45,9 +45,13 @@ impl Target {
     }
 }
 
-/// The first part of a triple.
+/// The architecture that a triple names, however it spells it.
 pub(crate) fn arch(triple: &str) -> &str {
-    triple.split('-').next().unwrap_or(triple)
+    match triple.split('-').next().unwrap_or(triple) {
+        "amd64" | "x64" => "x86_64",
+        "arm64" => "aarch64",
+        name => name,
+    }
 }
 
 #[cfg(test)]
@@ -60,5 +64,19 @@ mod tests {
         assert_eq!(target.arch(), std::env::consts::ARCH);
         assert!(!target.cpu.is_empty());
         assert!(target.machine().is_ok());
+    }
+
+    #[test]
+    fn one_architecture_has_several_spellings() {
+        for triple in [
+            "aarch64-linux-gnu",
+            "aarch64-unknown-linux-gnu",
+            "aarch64-redhat-linux",
+            "arm64",
+        ] {
+            assert_eq!(arch(triple), "aarch64");
+        }
+        assert_eq!(arch("amd64-pc-linux-gnu"), arch("x86_64-linux-gnu"));
+        assert_ne!(arch("aarch64_be-linux-gnu"), "aarch64");
     }
 }

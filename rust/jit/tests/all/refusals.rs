@@ -357,7 +357,7 @@ fn other_abis_and_other_images() {
 }
 
 #[test]
-fn bitcode_of_another_processor_is_made_ours() {
+fn bitcode_of_another_processor_is_left_to_the_origin() {
     let text = format!("{ENTRY}\nret i32 0\n}}");
     let case = Case {
         code: assemble(&text),
@@ -366,6 +366,38 @@ fn bitcode_of_another_processor_is_made_ours() {
         objects: Vec::new(),
     };
     let mut archive = case.archive();
-    archive.images[0].triple = "aarch64-unknown-linux-gnu";
-    assert!(JIT.compile(&archive).is_ok());
+    archive.images[0].triple = "riscv64-unknown-linux-gnu";
+    let error = JIT.compile(&archive).unwrap_err();
+    assert_eq!(error.code(), ErrorCode::NO_IMAGE);
+    // Both sides: what is needed, and what there is.
+    let message = error.to_string();
+    assert!(message.contains(&JIT.target().triple), "{message}");
+    assert!(message.contains("riscv64-unknown-linux-gnu"), "{message}");
+}
+
+#[test]
+fn instructions_of_another_processor_are_refused_by_name() {
+    let (name, declaration) = if cfg!(target_arch = "x86_64") {
+        (
+            "llvm.aarch64.crc32b",
+            "declare i32 @llvm.aarch64.crc32b(i32, i32)",
+        )
+    } else {
+        ("llvm.x86.rdtsc", "declare i64 @llvm.x86.rdtsc()")
+    };
+    let call = if cfg!(target_arch = "x86_64") {
+        "%x = call i32 @llvm.aarch64.crc32b(i32 1, i32 2)"
+    } else {
+        "%x = call i64 @llvm.x86.rdtsc()"
+    };
+    let text = format!("{declaration}\n{ENTRY}\n{call}\nret i32 0\n}}");
+    let case = Case {
+        code: assemble(&text),
+        imports: Vec::new(),
+        dependencies: Vec::new(),
+        objects: Vec::new(),
+    };
+    let error = JIT.compile(&case.archive()).unwrap_err();
+    assert_eq!(error.code(), ErrorCode::UNSUPPORTED);
+    assert!(error.to_string().contains(name), "{error}");
 }
