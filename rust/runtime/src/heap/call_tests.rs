@@ -1,6 +1,7 @@
 //! Collections in calls: by entries that are written in Rust here, whose references are where those of shipped code are, on the
 //! stack and in registers. Nearly every allocation collects.
 
+use crate::array::jl_ptr_to_array_1d;
 use crate::array::{
     Header, bc_array_over, jl_alloc_array_1d, jl_alloc_vec_any, jl_array_copy, jl_array_grow_beg,
     jl_array_grow_end, jl_array_ptr, jl_array_ptr_1d_push, jl_array_ptr_copy, jl_array_sizehint,
@@ -491,6 +492,39 @@ unsafe extern "C" fn large_and_small(_: i64, _: i64, call: i64) -> i32 {
 #[test]
 fn large_arrays_stay_and_go() {
     in_call(large_and_small);
+}
+
+/// An array over the data of one that nobody else refers to.
+#[inline(never)]
+unsafe fn only_wrapped(bytes: usize) -> *mut crate::layout::Array {
+    let ty = Builtins::get().ty(id::VECTOR_UINT8);
+    // SAFETY: called from an entry.
+    let vector = unsafe { jl_alloc_array_1d(ty, bytes) };
+    // SAFETY: just made.
+    let data = unsafe { jl_array_ptr(vector) };
+    // SAFETY: its data.
+    unsafe { data.write_bytes(77, bytes) };
+    // SAFETY: called from an entry.
+    unsafe { jl_ptr_to_array_1d(ty, data.wrapping_add(16), bytes - 16, 0) }
+}
+
+unsafe extern "C" fn wrapped(_: i64, _: i64, call: i64) -> i32 {
+    for bytes in [100, 10_000, 30_000, 100_000] {
+        // SAFETY: called from an entry.
+        let array = black_box(unsafe { only_wrapped(bytes) });
+        litter(300);
+        // SAFETY: a live array.
+        let data = unsafe { jl_array_ptr(array) };
+        // SAFETY: its data.
+        let all = unsafe { std::slice::from_raw_parts(data, bytes - 16) };
+        check!(call, all.iter().all(|byte| *byte == 77));
+    }
+    0
+}
+
+#[test]
+fn an_array_over_memory_keeps_it() {
+    in_call(wrapped);
 }
 
 /// A vector that looks like a constant of an archive, and something of the call.

@@ -200,13 +200,13 @@ impl<'h> Marker<'h> {
                 self.words(at + SVEC_DATA, length.min(room / WORD - 1));
             }
             // SAFETY: an array: its header was written before anything else was allocated.
-            Trace::Array => unsafe { self.array(object.cast(), cell) },
+            Trace::Array => unsafe { self.array(object.cast(), room, cell) },
         }
     }
 
     /// # Safety
-    /// - an array of this type.
-    unsafe fn array(&self, array: *mut Array, cell: &TypeCell) {
+    /// - an array of this type, of at most `room` bytes.
+    unsafe fn array(&self, array: *mut Array, room: usize, cell: &TypeCell) {
         // SAFETY: the caller's promise.
         let Array {
             data,
@@ -224,6 +224,8 @@ impl<'h> Marker<'h> {
                 return self.reference(owner as usize);
             }
             ARRAY_HOW_BUFFER | ARRAY_HOW_BLOCK => self.data(start),
+            // An array over another's memory (`unsafe_wrap`) may be all that is left of it.
+            _ if start.wrapping_sub(array as usize) >= room => self.reference(start),
             _ => {}
         }
         let at = data as usize;
