@@ -109,6 +109,10 @@ rust() {
 julia() {
     step build "$JULIA" --startup-file=no --project=. deps/build.jl || return
     step bench-build "$CARGO" build "${profile[@]}" -p bitcode-bench && step bench "$JULIA" --startup-file=no --project=. bench/run.jl --quick
+    # Tests on emulated nodes are skipped, and say so, where this cannot be built.
+    if bash deps/aarch64.sh check; then
+        step node-aarch64 bash deps/aarch64.sh
+    fi
     julia_suite julia-tests "$JULIA" --startup-file=no --project=. test/runtests.jl
     # The same by Julia's own way in, offline; some of the files will do.
     step pkg-test "$JULIA" --startup-file=no --project=. -e 'using Pkg; Pkg.test("BitCode"; test_args = ["package"])'

@@ -133,7 +133,8 @@ pub(crate) struct SignalStack {
 }
 
 impl SignalStack {
-    const GUARD: usize = 4096 * 4;
+    /// A page of the largest kind that Linux has, on aarch64: what is protected is whole pages.
+    const GUARD: usize = 64 << 10;
 
     pub(crate) fn install() -> Self {
         // SAFETY: all zeros is a valid, empty description.
