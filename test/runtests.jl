@@ -7,6 +7,9 @@ const HERE = @__DIR__
 const ROOT = dirname(HERE)
 const DEADLINE = 900 # seconds for one file
 
+# What conformance files said: "tier: 12 of 13, 2 refused, …". Shown at the end.
+const CONFORMANCE = String[]
+
 in_folder(folder, ending) = isdir(folder) ? [joinpath(folder, file) for file in sort(readdir(folder)) if endswith(file, ending)] : String[]
 
 function test_files()
@@ -25,7 +28,9 @@ function run_file(path)
     passed, failed, counted = 0, 0, false
     for line in eachline(counts)
         m = match(r"^COUNT ([0-9]+) ([0-9]+)$", line)
-        if m === nothing
+        if startswith(line, "CONFORMANCE ")
+            push!(CONFORMANCE, line[length("CONFORMANCE ")+1:end])
+        elseif m === nothing
             println(line)
         else
             passed, failed, counted = parse(Int, m[1]), parse(Int, m[2]), true
@@ -48,6 +53,9 @@ function main(names)
         println("-- ", relpath(path, ROOT), ": ", result[1], " passed, ", result[2], " failed (", round(seconds; digits = 1), " s)")
         return result
     end
+    println()
+    isempty(CONFORMANCE) || println("Conformance: calls that end as they do locally, per tier")
+    foreach(line -> println("  ", line), CONFORMANCE)
     println()
     for (path, (passed, failed)) in zip(files, results)
         println(rpad(relpath(path, ROOT), 44), lpad(passed, 6), " passed", failed > 0 ? lpad(failed, 6) * " failed" : "")

@@ -35,3 +35,54 @@ function check(case, shared)
     wrong === nothing || println(stderr, case.group, ": ", case.text, "\n    ", wrong)
     return wrong === nothing
 end
+
+# A limit holds if the call is refused. One that was lifted is no failure, but the call then belongs to the table.
+function check_refused(case, shared)
+    here, there = run_here(case), run_there(case, shared)
+    there isa Thrown && there.exception isa CaptureError && return true
+    wrong = difference(case, here, there)
+    println(stderr, wrong === nothing ? "no longer refused (" : "not refused (", case.group, "): ", case.text, "\n    ", something(wrong, ""))
+    return wrong === nothing
+end
+
+# Every call of the tables here and on a node, then the passes of each group. The lines that begin with CONFORMANCE are runtests.jl's.
+function run_tables()
+    # Values that a macro cannot tell from names: two cases of one text would be one case.
+    @testset "the tables themselves" begin
+        @test allunique([case.text for case in [TABLE; REFUSED; MISTAKEN]])
+    end
+    shared = SharedNode()
+    groups = unique(case.group for case in TABLE)
+    passes = Dict(group => 0 for group in groups)
+    totals = Dict(group => 0 for group in groups)
+    @testset "$group" for group in groups
+        for case in TABLE
+            case.group == group || continue
+            passed = check(case, shared)
+            @test passed
+            passes[group] += passed
+            totals[group] += 1
+        end
+    end
+    @testset "known limits are refused" begin
+        for case in REFUSED
+            @test check_refused(case, shared)
+        end
+    end
+    isempty(MISTAKEN) || @testset "known mistakes" begin
+        for case in MISTAKEN
+            right = difference(case, run_here(case), run_there(case, shared)) === nothing
+            right ? println(stderr, "no longer mistaken: ", case.text) : @test_broken false
+        end
+    end
+    @test shared.lost == 0
+    @test isopen(shared.node)
+    close(shared)
+    println()
+    foreach(group -> println("  ", rpad(group, 56), lpad(passes[group], 5), " of ", totals[group]), groups)
+    for t in unique(map(tier, [TABLE; REFUSED; MISTAKEN]))
+        of_tier = filter(group -> startswith(group, t * ":"), groups)
+        println("CONFORMANCE ", t, ": ", sum(Int[passes[g] for g in of_tier]), " of ", sum(Int[totals[g] for g in of_tier]), ", ",
+                count(case -> tier(case) == t, REFUSED), " refused, ", count(case -> tier(case) == t, MISTAKEN), " known to be mistaken")
+    end
+end

@@ -2,7 +2,7 @@
 # call gives locally (compare.jl).
 
 struct Case
-    group::String # "strings: building"; for a refusal, why it is refused
+    group::String # "strings: building": tier and group
     text::String
     f::Any
     arguments::Tuple
@@ -16,6 +16,9 @@ const TABLE = Case[]
 
 # Calls that no node runs yet: each ends in a `CaptureError`. Whoever lifts one of these limits moves its call to the table.
 const REFUSED = Case[]
+
+# Calls that end otherwise than they do locally: mistakes that are known and not mended yet.
+const MISTAKEN = Case[]
 
 # The calls of a block, each as an expression that makes a `Case`.
 function cases(group, block, compare)
@@ -38,7 +41,12 @@ macro calls(group, arguments...)
     return esc(Expr(:block, (:(push!(TABLE, $case)) for case in cases(group, arguments[end], compare))...))
 end
 
-# `@refused "why" begin f(x); … end`
+# `@refused "tier: why" begin f(x); … end`
 macro refused(why, block)
     return esc(Expr(:block, (:(push!(REFUSED, $case)) for case in cases(why, block, :same))...))
+end
+
+# `@mistaken "tier: group" begin f(x); … end`
+macro mistaken(group, block)
+    return esc(Expr(:block, (:(push!(MISTAKEN, $case)) for case in cases(group, block, :same))...))
 end

@@ -42,6 +42,7 @@ cholesky_factor(m) = cholesky(m).L
 symmetric_eigen(m) = eigen(Symmetric(m)).values
 least_squares(x, y) = hcat(ones(length(x)), x) \ y
 polyfit(x, y, n) = [a^k for a in x, k in 0:n] \ y
+nullspace_projection(m) = (n = nullspace(m); n * n')
 wave(n) = [sin(i * j) for i in 1:n, j in 1:n]
 
 canonicalize_hours(seconds) = Dates.canonicalize(Dates.CompoundPeriod(Second(seconds)))

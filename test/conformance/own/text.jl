@@ -128,3 +128,9 @@ function word_count(text)
     end
     return sort!(collect(counts); by = p -> (-p.second, p.first))
 end
+struct Degrees
+    celsius::Float64
+end
+Base.show(io::IO, t::Degrees) = print(io, t.celsius, "°C")
+type_name_of(x) = string(typeof(x))
+rounded_text(v) = string(round.(v; digits = 1))

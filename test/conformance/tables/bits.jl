@@ -397,3 +397,7 @@ end
     promote(1, 2.5)
     promote_type(Int8, Float32)
 end
+
+@refused "bits: what the function gives has more types than a node chooses between" begin
+    four_ways(2)
+end

@@ -57,6 +57,40 @@
     Base.ImmutableDict(:a => 1)
 end
 
+@calls "collections: hashing" begin
+    hash([1, 2])
+    hash(["a", "b"])
+    hash([1.5 2.5])
+    hash(1:3)
+    hash(1:2:9)
+    hash(Set([1, 2]))
+    hash(Dict("a" => [1]))
+    hash((1, "a"))
+    hash((a = 1, b = "x"))
+    hash(1 => 2)
+    hash(1 // 2)
+    hash(nothing)
+    hash(missing)
+    hash(Int)
+    hash([[1], [2]])
+    hash(BitVector([true, false]))
+    hash(Point(1.0, 2.0))
+    objectid(5)
+    objectid("abc")
+    objectid(:abc)
+    objectid((1, 2.5))
+    objectid(Point(1.0, 2.0))
+    isequal([1, 2], [1.0, 2.0])
+    ===([1], [1])
+    ===((1, "a"), (1, "a"))
+    getindex(Dict([1, 2] => "a"), [1, 2])
+    identity(Dict([1, 2] => "a"))
+    identity(Set([[1], [2]]))
+    haskey(Dict((1, "a") => 1), (1, "a"))
+    vector_keys([[1, 2], [1, 2], [3]])
+    singletons_are_equal(1)
+end
+
 @calls "collections: sets" begin
     identity(Set([1, 2, 3]))
     identity(Set(["a", "b"]))
@@ -113,10 +147,8 @@ end
     fill("x", 3)
     fill!(["a", "b"], "z")
     copy(["a", "b"])
-    vcat([1], 2, [3, 4])
     hcat(["a"], ["b"])
     [1 2; 3 4] == [1 2; 3 4]
-    cat([1], [2]; dims = 2)
     collect(x^2 for x in 1:4)
     collect((i, j) for i in 1:2, j in 1:2)
     collect(x for x in 1:9 if isodd(x))
@@ -148,7 +180,6 @@ end
     sort([(2, "b"), (1, "a")])
     sort([[2, 1], [1, 5]])
     sort(["b", "a"]; alg = MergeSort)
-    sortslices([3 1; 2 0]; dims = 1)
     sortperm([3.5, 1.5])
     partialsort([5, 3, 9, 1], 2)
     issorted([1, 2, 2])
@@ -169,7 +200,6 @@ end
     collect(Iterators.filter(isodd, 1:5))
     collect(Iterators.takewhile(<(3), 1:9))
     collect(Iterators.accumulate(+, 1:4))
-    collect(Iterators.partition("abcde", 2))
     collect(pairs(["a", "b"]))
     collect(eachcol([1 2; 3 4]))
     collect(eachrow([1 2; 3 4]))
@@ -185,8 +215,6 @@ end
     running_mean([1.0, 2.0, 6.0], 2)
     merge_sorted([1, 4], [2, 3])
     quicksort([3, 1, 2, 9, 4])
-    permutations_of([1, 2, 3])
-    pascal(5)
     spiral([1 2 3; 4 5 6; 7 8 9])
     game_of_life([0 1 0; 0 1 0; 0 1 0])
     chunks([1, 2, 3, 4, 5], 2)
@@ -248,7 +276,6 @@ end
     area(Circle(2.0))
     area(Square(3.0))
     total_area(Circle(1.0), Square(2.0))
-    total_area_of(Shape[Circle(1.0), Square(2.0)])
     describe(Circle(1.5))
     describe(Square(2.0))
     identity(Ref(5))
@@ -269,7 +296,6 @@ end
     typeof("a")
     eltype(["a"])
     supertype(Int)
-    fieldnames(Counter)
     nfields_of(Counter("a", 1))
     Stack{Int}()
     Named{:left}(5)
@@ -279,12 +305,43 @@ end
     tokenise("12+x*(3-y)")
     knapsack([(60, 10), (100, 20), (120, 30)], 50)
     lru_trace(["a", "b", "a", "c", "d", "a"], 2)
-    closure_counter(3)
-    boxed_total([1, 2, 3])
     make_matrix_text([1 2; 3 4])
     objectid_stable(:a)
     identity_equal("abc")
-    union_find([(1, 2), (3, 4), (2, 3)], 5)
     huffman_lengths("abracadabra")
     bank_run([("a", 10), ("b", 5), ("a", -3)])
+end
+
+@refused "collections: Julia concatenates pieces of several shapes by dispatch when it runs" begin
+    vcat([1], 2, [3, 4])
+    cat([1], [2]; dims = 2)
+    permutations_of([1, 2, 3])
+    pascal(5)
+end
+
+@refused "collections: Julia dispatches when it runs" begin
+    total_area_of(Shape[Circle(1.0), Square(2.0)])
+end
+
+@refused "collections: a captured variable is assigned again, so that Julia keeps it in a box of any type" begin
+    closure_counter(3)
+    boxed_total([1, 2, 3])
+end
+
+@refused "collections: a type is worked out when the code runs" begin
+    hash(Any[1, "a"])
+    sortslices([3 1; 2 0]; dims = 1)
+    union_find([(1, 2), (3, 4), (2, 3)], 5)
+end
+
+@mistaken "collections: hashing" begin
+    singletons_are_equal(0)
+end
+
+@mistaken "collections: growing arrays" begin
+    collect(Iterators.partition("abcde", 2))
+end
+
+@mistaken "collections: own types" begin
+    fieldnames(Counter)
 end

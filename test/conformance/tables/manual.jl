@@ -136,7 +136,6 @@ end
     convert_fields(1)
     promoted(1, 2.5)
     promoted(1 // 2, 3)
-    alias_value()
     kinds()
     sum_squares(10)
     collect_squares(4)
@@ -187,18 +186,13 @@ end
     strides_of([1 2; 3 4])
     similar_of([1.5 2.5])
     copies([1, 2])
-    deep_copies([[1], [2]])
-    reductions([1 2; 3 4])
     sorted_by(["ccc", "a", "bb"])
-    mapped_slices([1 2; 3 4])
     permuted([1 2; 3 4])
     array_of_arrays(3)
     undef_filled(4)
     reinterpreted(Int16[1, 258])
     vcat_strings(["a"], ["b"])
-    cat_dims([1 2], [3 4])
     triangular(3)
-    spread_array([1, 2, 3])
 end
 
 @calls "strings: the manual" begin
@@ -240,5 +234,29 @@ end
     version_literal()
     raw_string()
     codepoints_of("aé")
+end
+
+@refused "arrays: Julia concatenates pieces of several shapes by dispatch when it runs" begin
+    cat_dims([1 2], [3 4])
+end
+
+@refused "arrays: Julia dispatches when it runs" begin
+    mapped_slices([1 2; 3 4])
+    spread_array([1, 2, 3])
+end
+
+@refused "arrays: deepcopy dispatches on any type" begin
+    deep_copies([[1], [2]])
+end
+
+@refused "strings: a type is worked out when the code runs" begin
     piped_map(["a", "list", "of", "strings"])
+end
+
+@refused "types: a function of Julia's runtime is called that nodes do not offer" begin
+    alias_value()
+end
+
+@mistaken "arrays: the manual" begin
+    reductions([1 2; 3 4])
 end

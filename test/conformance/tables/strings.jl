@@ -97,8 +97,6 @@
     eachindex("abc")
     lastindex("aé")
     isvalid("aéb", 3)
-    isvalid("ok")
-    isvalid(String(UInt8[0xff]))
     transcode(UInt16, "aé🚀")
     transcode(String, UInt16[0x61, 0xe9])
     summary([1, 2, 3])
@@ -235,7 +233,6 @@ end
     string(UInt8(200))
     repr(1.5f0)
     repr(0x0f)
-    repr(:sym)
     repr(nothing)
     bitstring(Int8(5))
     bitstring(1.5)
@@ -288,12 +285,9 @@ end
     sprint(print, "a", 1)
     sprint(show, "a\n")
     sprint(show, 1.5)
-    sprint(show, :a)
     sprint(show, 'c')
     sprint(show, [1, 2, 3])
     sprint(show, (1, "a"))
-    sprint(show, Dict(1 => 2))
-    sprint(show, "text/plain", [1 2; 3 4])
     buffer_lines("x\ny\nz\n")
     buffer_words(["a", "b"])
     buffer_seek("hello")
@@ -318,4 +312,63 @@ end
     binary_search_words(["ant", "bee", "cat"], "bee")
     common_prefix("flower", "flow")
     word_count("the cat and the dog and the bird")
+end
+
+@calls "strings: showing values" begin
+    repr([1, 2])
+    repr([1.5, 2.5])
+    repr(Float32[1, 2])
+    repr(["a", "b"])
+    repr((1, "a"))
+    repr((1, 2.5, 'c'))
+    repr(1:3)
+    repr([1 2; 3 4])
+    repr([1.5 2.5; 3.5 4.5])
+    repr(1 // 2)
+    repr(1 + 2im)
+    repr([true, false])
+    repr(UInt8[1, 2])
+    repr(Int)
+    repr(String[])
+    repr(Some(1))
+    repr(missing)
+    repr(Degrees(1.5))
+    repr(Point(1.0, 2.0))
+    string([1, 2])
+    string((1, 2.5))
+    string(["a"])
+    string(Degrees(1.5))
+    string(1:2:9)
+    string([1.25 2.5])
+    join([1.5, 2.5], ", ")
+    sprint(print, [1.5])
+    sprint(show, 1.5f0)
+    type_name_of(1.5)
+    rounded_text([1.234, 5.678])
+end
+
+@refused "strings: a function of Julia's runtime is called that nodes do not offer" begin
+    isvalid("ok")
+    isvalid(String(UInt8[0xff]))
+    repr(:sym)
+    sprint(show, :a)
+end
+
+@refused "strings: a type is worked out when the code runs" begin
+    sprint(show, "text/plain", [1 2; 3 4])
+    repr([nothing, 1])
+end
+
+@refused "strings: how values in containers are shown depends on types looked at when the code runs" begin
+    sprint(show, Dict(1 => 2))
+    repr("a" => [1, 2])
+    repr(Dict("a" => 1))
+    repr(Set([1]))
+    string(Dict(1 => 2))
+end
+
+@mistaken "strings: showing values" begin
+    repr((a = 1, b = "x"))
+    repr(1 => 2)
+    repr([[1], [2]])
 end

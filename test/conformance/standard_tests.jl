@@ -1,0 +1,10 @@
+# The conformance tables of the standard libraries against a real node: each call here and there.
+
+using BitCode, Test
+
+const TABLES = ("standard",)
+include("compare.jl")
+include("table.jl")
+include("calls.jl")
+
+run_tables()
