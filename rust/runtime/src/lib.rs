@@ -17,6 +17,7 @@ mod array;
 mod boxes;
 pub mod builtin;
 pub mod call;
+mod checksum;
 pub mod constant;
 mod defer;
 mod dispatch;

@@ -3,8 +3,8 @@
 use crate::builtin::{Builtins, id};
 use crate::layout::Value;
 use crate::{
-    array, boxes, call, defer, dispatch, egal, error, exception, function, graph, hash, library,
-    machine, math, memory, number, print, string, system, thread, tuple,
+    array, boxes, call, checksum, defer, dispatch, egal, error, exception, function, graph, hash,
+    library, machine, math, memory, number, print, string, system, thread, tuple,
 };
 use std::collections::HashMap;
 use std::sync::OnceLock;
@@ -97,6 +97,7 @@ fn runtime() -> Vec<(&'static str, usize)> {
         tuple::{bc_splat_tuple, jl_f_tuple},
         math::{jl_hrtime, jl_clock_now},
         number::{jl_try_substrtod, jl_try_substrtof, jl_substrtod, jl_substrtof},
+        checksum::{jl_crc32c, u8_isvalid},
         library::{bc_call_slot, bc_random_bytes},
         system::{bc_cpu_threads, bc_sleep, jl_gettimeofday},
     };
