@@ -43,6 +43,9 @@ not_fused(a, b, c) = a * b + c
 fused(a, b, c) = fma(a, b, c)
 combined(a, b, c) = muladd(a, b, c)
 floats(v) = [sum(v), v[1] / v[2], sqrt(v[3]), v[1] * v[2] + v[3], rem(v[1], v[2]), exp(v[2]), sin(v[3]), log(v[1]), Float64(Float32(v[1]))]
+# What Julia takes from the C library.
+from_c(v) = [f(x) for x in v, f in (x -> x^1.7, x -> 1.7^x, exp2, exp10, log2, log10, x -> fma(x, x, x))]
+units_apart(a, b) = abs(reinterpret(Int64, a) - reinterpret(Int64, b))
 to_integer(x) = Int(x)
 reads_null(n) = unsafe_load(Ptr{Int}(n))
 foreign_complex(x) = ccall((:some_function, "libforeign.so.1"), Float64, (ComplexF64,), complex(x, x))
@@ -70,6 +73,9 @@ if EMULATES
         @test (@remote node not_fused(a, b, c)) === not_fused(a, b, c)
         @test (@remote node fused(a, b, c)) === fused(a, b, c)
         @test (@remote node combined(a, b, c)) === combined(a, b, c)
+        # What docs/RUNTIME.md promises of the C library's functions.
+        places = [0.01 * 1.05^k for k in 1:200]
+        @test maximum(units_apart.((@remote node from_c(places)), from_c(places))) <= 1
         @test (@remote node uppercase("straße")) == uppercase("straße")
     end
 
