@@ -1,6 +1,6 @@
 # The manual's chapters (own/manual.jl).
 
-@calls "functions: the manual" begin
+@calls "the manual: functions" begin
     product_plus(2, 3)
     short_form(2, 3.5)
     alias_of_function(2, 3)
@@ -48,7 +48,7 @@
     recursive(10)
 end
 
-@calls "control flow: the manual" begin
+@calls "the manual: control flow" begin
     compound()
     chain()
     compare_text(1, 2)
@@ -91,7 +91,7 @@ end
     fizz(15)
 end
 
-@calls "types: the manual" begin
+@calls "the manual: types" begin
     asserted(2)
     asserted(2.0)
     declared(100)
@@ -145,7 +145,7 @@ end
     ordered(2, 1)
 end
 
-@calls "arrays: the manual" begin
+@calls "the manual: arrays" begin
     constructors(3)
     ranges_collected(3)
     literal()
@@ -195,7 +195,7 @@ end
     triangular(3)
 end
 
-@calls "strings: the manual" begin
+@calls "the manual: strings" begin
     char_number('x')
     number_char(120)
     number_char(-1)
@@ -236,27 +236,27 @@ end
     codepoints_of("aé")
 end
 
-@refused "arrays: Julia concatenates pieces of several shapes by dispatch when it runs" begin
+@refused "the manual: Julia concatenates pieces of several shapes by dispatch when it runs" begin
     cat_dims([1 2], [3 4])
 end
 
-@refused "arrays: Julia dispatches when it runs" begin
+@refused "the manual: Julia dispatches when it runs" begin
     mapped_slices([1 2; 3 4])
     spread_array([1, 2, 3])
 end
 
-@refused "arrays: deepcopy dispatches on any type" begin
+@refused "the manual: deepcopy dispatches on any type" begin
     deep_copies([[1], [2]])
 end
 
-@refused "strings: a type is worked out when the code runs" begin
+@refused "the manual: a type is worked out when the code runs" begin
     piped_map(["a", "list", "of", "strings"])
 end
 
-@refused "types: a function of Julia's runtime is called that nodes do not offer" begin
+@refused "the manual: a function of Julia's runtime is called that nodes do not offer" begin
     alias_value()
 end
 
-@mistaken "arrays: the manual" begin
+@mistaken "the manual: arrays" begin
     reductions([1 2; 3 4])
 end
