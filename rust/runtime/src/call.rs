@@ -127,11 +127,7 @@ impl Output {
     pub fn append(&mut self, bytes: &[u8]) -> bool {
         let length = self.length.get();
         if self.room.get() - length < bytes.len() {
-            let kept = self.bytes().to_vec();
-            if !self.set(&[&kept, bytes].concat()) {
-                return self.set(&kept) && false;
-            }
-            return true;
+            return self.set(&[self.bytes(), bytes].concat());
         }
         // SAFETY: room for them behind what is there.
         unsafe {

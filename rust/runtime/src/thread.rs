@@ -396,5 +396,13 @@ mod tests {
         assert_eq!((stack.top(), stack.current() as usize), (10, 32));
         stack.truncate(usize::MAX);
         assert_eq!(stack.top(), 10);
+        assert_eq!(stack.place(32 as *const Value), 10);
+        assert_eq!(stack.place(16 as *const Value), 1);
+        assert_eq!(stack.place(8 as *const Value), 0);
+        assert_eq!(
+            stack.trace(9).map(|trace| trace.addresses().count()),
+            Some(0)
+        );
+        assert!(stack.trace(1 << 20).is_none());
     }
 }

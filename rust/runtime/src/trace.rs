@@ -8,7 +8,7 @@ use crate::machine::FRAME_POINTER;
 use crate::thread::ThreadState;
 use std::cell::Cell;
 use std::ffi::{c_int, c_void};
-use std::mem::MaybeUninit;
+use std::mem::{MaybeUninit, offset_of};
 use std::ops::Range;
 
 /// The most frames of a backtrace, from the innermost on.
@@ -26,8 +26,9 @@ impl Trace {
     /// # Safety
     /// - memory for a trace. What its addresses are does not matter.
     pub(crate) unsafe fn make(place: *mut Self) {
+        let length = place.wrapping_byte_add(offset_of!(Self, length));
         // SAFETY: the caller's promise.
-        unsafe { (&raw mut (*place).length).write(Cell::new(0)) };
+        unsafe { length.cast::<Cell<usize>>().write(Cell::new(0)) };
     }
 
     fn clear(&self) {

@@ -334,3 +334,16 @@ fn there_are_two_streams() {
     assert_eq!(outcome, Outcome::Thrown);
     assert!(String::from_utf8_lossy(output.bytes()).contains("the streams are 1"));
 }
+
+#[test]
+fn what_is_appended_follows_what_was_there() {
+    let mut output = Output::new();
+    assert!(output.append(b"ab"));
+    assert!(output.append(b""));
+    assert!(output.append(&[b'c'; 10_000]));
+    assert_eq!(output.bytes()[..3], *b"abc");
+    assert_eq!(output.bytes().len(), 10_002);
+    assert!(output.append(b"d"));
+    assert_eq!(output.bytes().last(), Some(&b'd'));
+    assert_eq!(output.bytes().as_ptr() as usize % 64, 0);
+}
