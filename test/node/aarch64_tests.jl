@@ -44,7 +44,7 @@ fused(a, b, c) = fma(a, b, c)
 combined(a, b, c) = muladd(a, b, c)
 floats(v) = [sum(v), v[1] / v[2], sqrt(v[3]), v[1] * v[2] + v[3], rem(v[1], v[2]), exp(v[2]), sin(v[3]), log(v[1]), Float64(Float32(v[1]))]
 # What Julia takes from the C library.
-from_c(v) = [f(x) for x in v, f in (x -> x^1.7, x -> 1.7^x, exp2, exp10, log2, log10, x -> fma(x, x, x))]
+from_c(v) = vcat(v .^ 1.7, 1.7 .^ v, exp2.(v), exp10.(v), log2.(v), log10.(v), fma.(v, v, v))
 units_apart(a, b) = abs(reinterpret(Int64, a) - reinterpret(Int64, b))
 to_integer(x) = Int(x)
 reads_null(n) = unsafe_load(Ptr{Int}(n))
