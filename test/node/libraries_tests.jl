@@ -1,7 +1,7 @@
 # C libraries that Julia code calls: on a node of its own, opened there when code needs them.
 
 using BitCode, Test
-using LinearAlgebra, Random, Unicode
+using CRC32c, LinearAlgebra, Random, Unicode
 
 node = launch()
 there(f, arguments...) = remotecall_fetch(f, node, arguments...)
@@ -199,6 +199,13 @@ end
     @test agrees(n -> parse(Float64, SubString("x1.5y", 2, n)), 4)
     @test agrees(n -> parse(Float32, n == 1 ? "0.1" : ""), 1)
     @test agrees(n -> parse(Float64, n == 1 ? "1.5x" : ""), 1)
+end
+
+@testset "bytes" begin
+    @test agrees(crc32c, "hello world")
+    @test agrees(crc32c, UInt8.(1:203))
+    @test agrees(bytes -> crc32c(IOBuffer(bytes)), UInt8.(1:203))
+    @test all(agrees(isvalid, text) for text in ("abc", "aä𝄞", "a\xff", "\xed\xa0\x80", ""))
 end
 
 @testset "calls leave nothing behind" begin

@@ -4,9 +4,16 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Julia rooms that may hold a `ccall`: the one that calls libbitcode, Julia's code generator and LLVM; and those whose shipped
-/// functions call the node's symbols.
-const CCALL_ROOMS: &[&str] = &["julia/abi/", "julia/marshal/", "julia/xrdma/"];
+/// Julia rooms and files that may hold a `ccall`: the room that calls libbitcode, Julia's code generator and LLVM; and those whose
+/// shipped functions call the node's symbols.
+const CCALL_ROOMS: &[&str] = &[
+    "julia/abi/",
+    "julia/marshal/",
+    "julia/xrdma/",
+    "julia/capture/libraries.jl",
+    "julia/capture/ordinary.jl",
+    "julia/capture/output.jl",
+];
 
 /// Rust rooms that may hold `unsafe`; `bench/` speaks to UCX bare, as the thing to be measured against.
 const UNSAFE_ROOMS: &[&str] = &[
