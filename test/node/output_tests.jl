@@ -33,6 +33,7 @@ end
 unfinished(n) = (BitCode.print("no end ", n); n)
 plainly(n) = (println("out ", n); print(stdout, "and ", n, "\n"); println(stderr, "err ", n); flush(stdout); n)
 shows(x) = (BitCode.@show x x + 1; @show 2x; x)
+values(n) = (println((n, 2.5, "x\n", 'c', (n,), ())); println([n, 2], " ", 1:n, " ", n // 2, " ", Int8); n)
 several(n) = (println("a\nb\n\nc", n); n)
 throws(n) = (BitCode.println("before"); BitCode.print("half"); n > 0 && throw(DomainError(n)); n)
 function long_line(n)
@@ -65,6 +66,11 @@ end
         @test lines_of(() -> @remote node shows(4)) == from .* ["x = 4\n", "x + 1 = 5\n", "2x = 8\n"]
         @test lines_of(() -> greet(3)) == ["hello 3 1.5 true nothing\n"]
         @test lines_of(() -> shows(4)) == ["x = 4\n", "x + 1 = 5\n", "2x = 8\n"]
+    end
+
+    @testset "values look as they do here" begin
+        @test lines_of(() -> @remote node values(3)) == from .* lines_of(() -> values(3))
+        @test lines_of(() -> @remote node println("a string", " and ", :symbol)) == [from * "a string and symbol\n"]
     end
 
     @testset "a long line stays one line" begin
