@@ -294,7 +294,7 @@ impl Driving<'_> {
         }
     }
 
-    /// Forgets the peer. The lane is to be ended when that [`Driving::is_over`].
+    /// Forgets the peer. The lane is to be ended when that is over.
     pub(crate) fn hang_up(&mut self) {
         if self.state().closing.is_some() {
             return;
