@@ -294,7 +294,7 @@ impl Driving<'_> {
         }
     }
 
-    /// Forgets the peer. The lane is to be ended when that is over.
+    /// Forgets the peer. The lane is to be ended once its state says that it `is_over`.
     pub(crate) fn hang_up(&mut self) {
         if self.state().closing.is_some() {
             return;
