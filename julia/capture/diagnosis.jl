@@ -53,6 +53,8 @@ const RUNTIME_OFFENCES = (
         "return the data and do the output here"),
     (r"^jl_(new_task|get_next_task|switch|set_next_task|task|enqueue|threading|thread|get_task|yield|wakeup|get_current_task|finish_task|schedule|profile)", :task,
         "`%` is called: tasks and threads belong to this process", THREAD_STATE_OFFENCE.advice),
+    (r"^bc_type_details$", :runtime_call, "a type that is only known when the code runs is asked for its fields or parameters",
+        "ask where the type is known: a constant, or the type of an argument"),
     (r"^jl_boundp$", :global, "it is asked whether a global variable exists", "decide that here"),
     (r"^jl_f_(apply_type|_typevar)|^jl_(type_union|apply_type|type_intersection)", :runtime_call, "a type is made whose parameters are only known when the code runs",
         "make the parameters known: constants, or types of arguments (`where {T}`)"))

@@ -24,6 +24,41 @@ type_test(body::Body, call::Expr) = Expr(:call, ===, call.args[2], something(con
     return found
 end
 
+# What a type consists of, asked of a type that is only known when the code runs: no node knows it, and capture refuses the symbol
+# (diagnosis.jl). Left alone, the code would read lists that are empty there.
+type_details(type, name::Symbol) = ccall("extern bc_type_details", llvmcall, Any, (Any, Any), type, name)::Core.SimpleVector
+
+const TYPE_DETAILS = (:types, :names, :parameters)
+
+# The name of the detail, if the call is such a question, put by `question` (`getfield` or `isdefined`).
+function asked_detail(body::Body, @nospecialize(call), question = getfield)
+    is_call(call) && length(call.args) == 3 || return nothing
+    f, name = constant(body, call.args[1]), constant(body, call.args[3])
+    (f === nothing || something(f) !== question || name === nothing) && return nothing
+    detail = something(name)
+    detail in TYPE_DETAILS || detail === :name || return nothing
+    T = operand_type(body, call.args[2])
+    return T isa Type && (T <: Type || T <: Core.TypeName) ? detail : nothing
+end
+
+# The answer, where the type is known: `Some(list)`, or `Some(whether there is one)`. What is not there is not read: the question whether
+# it is comes first.
+function known_detail(body::Body, @nospecialize(call))
+    for question in (getfield, isdefined)
+        detail = asked_detail(body, call, question)
+        detail === nothing && continue
+        operand = call.args[2]
+        of = constant(body, operand)
+        if of === nothing && operand isa Core.SSAValue
+            of = known_detail(body, call_of(body.source.code[operand.id]))
+        end
+        (of === nothing || !(something(of) isa Union{DataType,Core.TypeName})) && continue
+        there = isdefined(something(of), detail)
+        return Some(question === isdefined ? there : there ? getfield(something(of), detail) : Core.svec())
+    end
+    return nothing
+end
+
 function is_field_by_name(body::Body, operands)
     length(operands) == 2 || return false
     T = operand_type(body, operands[1])

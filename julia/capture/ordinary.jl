@@ -106,6 +106,17 @@ type_text(@nospecialize(T), compact::Bool) = sprint(show, T; context=:compact =>
     return :(write(io, get(io, :compact, false)::Bool ? $compact : $full); nothing)
 end
 
+# So are its fields. (On a node a type has neither names nor types of fields, nor parameters.)
+answer_for_type(question, @nospecialize(T)) = try
+    QuoteNode(question(T))
+catch e
+    e isa ArgumentError || rethrow()
+    :(throw(ArgumentError($(e.msg))))
+end
+@generated field_names(::Type{T}) where {T} = answer_for_type(fieldnames, T)
+@generated field_count(::Type{T}) where {T} = answer_for_type(fieldcount, T)
+@generated field_types(::Type{T}) where {T} = answer_for_type(fieldtypes, T)
+
 # A struct is shown field by field: they are counted out here.
 @generated function show_struct(io::IO, x::T) where {T}
     n, bytes = fieldcount(T), sizeof(T)
@@ -146,6 +157,7 @@ STAND_INS["jl_gf_invoke_lookup"] = method_for
 function register_stand_ins!()
     for (f, stand_in) in (display => display_text, sleep => sleep_here, Base._trywait => wait_for_timer,
             Base.show => show_type, Base.show_datatype => show_type, Base.Grisu.getbuf => digits_buffer, hasmethod => has_method,
+            fieldnames => field_names, fieldcount => field_count, fieldtypes => field_types,
             Base._show_default => show_struct, Base.gettypeinfos => pair_types)
         FUNCTION_STAND_INS[f] = stand_in
     end

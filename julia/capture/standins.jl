@@ -139,6 +139,11 @@ function stand_in!(narrowing::Narrowing, body::Body)
             replace_call!(body, i, type_test(body, call))
             continue
         end
+        detail = known_detail(body, call)
+        if detail !== nothing && something(detail) isa Union{Core.SimpleVector,Bool}
+            body.source.code[i] = QuoteNode(something(detail))
+            continue
+        end
         f, operands = stand_in_of(body, call)
         f === nothing && continue
         types = Tuple{typeof(f),(operand_type(body, operand) for operand in operands)...}
@@ -159,6 +164,7 @@ function stand_in_of(body::Body, @nospecialize(call))
         known === nothing && return (nothing, ())
         f = something(known)
         haskey(PRINTERS, f) && return output_stand_in(body, f, operands)
+        asked_detail(body, call) in TYPE_DETAILS && return (type_details, operands)
         f === getfield && return (is_field_by_name(body, operands) ? field_by_name : nothing, operands)
         f === Core.arrayref && return (element_stand_in(body, operands), ())
         return (get(FUNCTION_STAND_INS, f, nothing), operands)
