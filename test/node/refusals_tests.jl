@@ -56,6 +56,7 @@ end
     @test unknown isa MethodError
     @test sprint(showerror, unknown) == sprint(showerror, thrown(() -> with_keyword(1; no_such_keyword = 1)))
     @test remotecall_fetch(with_any_keyword, node, 1; some_keyword = 2) == 3
+    @test remotecall_fetch(round, node, 2.567; digits = 1) == 2.6
 end
 
 @testset "explained without a call" begin
