@@ -24,10 +24,7 @@ type_test(body::Body, call::Expr) = Expr(:call, ===, call.args[2], something(con
     return found
 end
 
-# What a type consists of, asked of a type that is only known when the code runs: no node knows it, and capture refuses the symbol
-# (diagnosis.jl). Left alone, the code would read lists that are empty there.
-type_details(type, name::Symbol) = ccall("extern bc_type_details", llvmcall, Any, (Any, Any), type, name)::Core.SimpleVector
-
+# What a type consists of: settled where the type is known, refused where it is not (`type_details`).
 const TYPE_DETAILS = (:types, :names, :parameters)
 
 # The name of the detail, if the call is such a question, put by `question` (`getfield` or `isdefined`).

@@ -117,6 +117,10 @@ end
 @generated field_count(::Type{T}) where {T} = answer_for_type(fieldcount, T)
 @generated field_types(::Type{T}) where {T} = answer_for_type(fieldtypes, T)
 
+# What a type consists of, asked of a type that is only known when the code runs: no node knows it, and capture refuses the symbol
+# (diagnosis.jl). Left alone, the code would read lists that are empty there.
+type_details(type, name::Symbol) = ccall("extern bc_type_details", llvmcall, Any, (Any, Any), type, name)::Core.SimpleVector
+
 # A struct is shown field by field: they are counted out here.
 @generated function show_struct(io::IO, x::T) where {T}
     n, bytes = fieldcount(T), sizeof(T)
