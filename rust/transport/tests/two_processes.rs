@@ -204,9 +204,10 @@ fn a_killed_peer_is_noticed() {
 #[test]
 fn a_peer_that_dies_in_the_middle_ends_the_sends_to_it() {
     for transport in TRANSPORTS {
-        // After the first frame it reads nothing, so the send cannot end by itself.
-        let mut other = Other::start(transport, "deaf");
+        let mut other = Other::start(transport, "echo");
         other.ping();
+        // It reads nothing any more, so the send cannot end by itself.
+        other.deafen();
         let owner = send_what_nobody_takes(&other);
         other.kill();
         let (mut failed, mut sent) = (false, None);

@@ -19,6 +19,7 @@ pub(crate) const TRANSPORTS: [&str; 2] = ["shm", "tcp"];
 pub(crate) const REGION: usize = 1 << 20;
 
 const ROLE: &str = "BITCODE_TRANSPORT_TEST_ROLE";
+const DEAFEN: &str = "DEAFEN";
 const TRANSPORT: &str = "BITCODE_TRANSPORT_TEST_TRANSPORT";
 
 /// Only a machine that has stopped makes a test wait this long.
@@ -140,6 +141,14 @@ impl Other {
         read_hex(&mut self.process.stdout, prefix)
     }
 
+    /// From now on it drives its fabric no more. It has to be told, and not to decide by itself, because what it has sent goes
+    /// out only while it drives.
+    pub(crate) fn deafen(&mut self) {
+        let stdin = self.process.stdin.as_mut().unwrap();
+        writeln!(stdin, "{DEAFEN}").unwrap();
+        self.read_hex("DEAF ");
+    }
+
     /// Kills it as nothing else does.
     pub(crate) fn kill(&mut self) {
         self.process.child.kill().unwrap();
@@ -231,15 +240,20 @@ pub(crate) fn run() {
     if let Some(region) = &region {
         println!("\nKEY {}", hex(&region.key().unwrap()));
     }
-    let orphaned = watch_parent(&fabric);
+    let parent = watch_parent(&fabric);
     if role == "flood" {
-        return flood(&fabric, peer, &orphaned);
+        return flood(&fabric, peer, &parent.gone);
     }
-    let mut deaf = role == "stone deaf";
-    while !orphaned.load(Ordering::Relaxed) {
-        if deaf {
-            std::thread::park_timeout(Duration::from_millis(100));
-            continue;
+    if role == "stone deaf" {
+        parent.deafens.store(true, Ordering::Relaxed);
+    }
+    while !parent.gone.load(Ordering::Relaxed) {
+        if parent.deafens.load(Ordering::Relaxed) {
+            println!("\nDEAF ");
+            while !parent.gone.load(Ordering::Relaxed) {
+                std::thread::park_timeout(Duration::from_millis(100));
+            }
+            return;
         }
         let delivered = fabric.poll(&mut |event: Event| {
             let Event::Frame { header, body } = event else {
@@ -256,7 +270,6 @@ pub(crate) fn run() {
             // Pending or not, the fabric keeps what it needs; a parent that left early is no matter.
             let _ = fabric.send(peer, &header, &[answer], Token(0));
         });
-        deaf = role == "deaf" && delivered > 0;
         if delivered == 0 {
             fabric.wait(Duration::from_secs(60));
         }
@@ -279,18 +292,27 @@ fn flood(fabric: &UcxFabric, peer: PeerId, orphaned: &AtomicBool) {
     }
 }
 
-/// Notices that the parent is gone.
-fn watch_parent(fabric: &Arc<UcxFabric>) -> Arc<AtomicBool> {
-    let orphaned = Arc::new(AtomicBool::new(false));
-    let (flag, fabric) = (orphaned.clone(), fabric.clone());
+/// What the parent wants.
+#[derive(Default)]
+struct Parent {
+    /// It ended, or has had enough.
+    gone: AtomicBool,
+    /// It said [`Other::deafen`].
+    deafens: AtomicBool,
+}
+
+/// Notices what the parent wants.
+fn watch_parent(fabric: &Arc<UcxFabric>) -> Arc<Parent> {
+    let parent = Arc::new(Parent::default());
+    let (told, fabric) = (parent.clone(), fabric.clone());
     std::thread::spawn(move || {
-        let mut rest = String::new();
-        while std::io::stdin()
-            .read_line(&mut rest)
-            .is_ok_and(|len| len > 0)
-        {}
-        flag.store(true, Ordering::Relaxed);
+        for line in std::io::stdin().lines().map_while(Result::ok) {
+            assert_eq!(line, DEAFEN);
+            told.deafens.store(true, Ordering::Relaxed);
+            fabric.wake();
+        }
+        told.gone.store(true, Ordering::Relaxed);
         fabric.wake();
     });
-    orphaned
+    parent
 }
