@@ -5,6 +5,7 @@
 
 use bitcode_jit::{Jit, JitConfig, Outcome, Output, attach_thread};
 use bitcode_wire::archive::Archive;
+use bitcode_wire::code::CodeId;
 use std::error::Error;
 use std::io::Write;
 use std::time::Instant;
@@ -30,6 +31,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .first()
         .ok_or("usage: run_archive ARCHIVE [PAYLOAD] [--repeat N] [--ir]")?;
     let bytes = std::fs::read(path)?;
+    let id = CodeId::of(&bytes);
     let archive = Archive::decode(&bytes)?;
     let payload = payload(words.get(1).map_or("", String::as_str))?;
     let jit = Jit::new(JitConfig::default())?;
@@ -38,7 +40,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Ok(());
     }
     attach_thread();
-    let compiled = jit.compile(&archive)?;
+    let compiled = jit.compile(&id, &archive)?;
     eprintln!(
         "{}: {} bytes, {:?}",
         archive.manifest.name,
@@ -46,7 +48,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         compiled.timings()
     );
     for _ in 0..recompile {
-        eprintln!("again: {:?}", jit.compile(&archive)?.timings());
+        eprintln!("again: {:?}", jit.compile(&id, &archive)?.timings());
     }
     let mut output = Output::new();
     let outcome = compiled.call(aligned(&payload, &mut Vec::new()), &print, &mut output);

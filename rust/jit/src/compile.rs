@@ -4,13 +4,16 @@ use crate::compiled::{Compiled, Timings};
 use crate::error::JitError;
 use crate::fatal::guarded;
 use crate::libraries::{Allowed as AllowedLibraries, Libraries};
-use crate::llvm::{Buffer, Context, Machine, Module};
+use crate::llvm::{self, Buffer, Context, Machine, Module};
+use crate::object::Wanted;
 use crate::orc::{Linked, Orc};
 use crate::sites::Sites;
+use crate::store::{Store, StoreConfig};
 use crate::target::{Target, arch};
 use crate::{lower, objects, refuse};
-use bitcode_runtime::Limits;
+use bitcode_runtime::{Constants, Limits};
 use bitcode_wire::archive::{Archive, Image, ImageKind};
+use bitcode_wire::code::CodeId;
 use bitcode_wire::manifest::{Manifest, object_symbol};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -26,6 +29,8 @@ pub struct JitConfig {
     pub limits: Limits,
     /// The C libraries that shipped code may call.
     pub libraries: AllowedLibraries,
+    /// Where compiled objects are kept for later processes; nowhere unless it is said.
+    pub store: Option<StoreConfig>,
 }
 
 /// The compiler of a node. Compiles on the thread that asks; any number at the same time.
@@ -34,6 +39,7 @@ pub struct Jit {
     target: Target,
     limits: Limits,
     libraries: Libraries,
+    store: Option<Store>,
 }
 
 impl Jit {
@@ -50,7 +56,13 @@ impl Jit {
             )
         });
         let orc = orc.and_then(|orc| orc).map_err(JitError::Setup)?;
+        let store = config.store.map(|config| {
+            let abi = bitcode_runtime::layout::ABI;
+            Store::open(config, &target, abi, &llvm::version())
+                .map_err(|error| JitError::Setup(error.to_string()))
+        });
         Ok(Self {
+            store: store.transpose()?,
             orc,
             target,
             limits: config.limits,
@@ -63,41 +75,63 @@ impl Jit {
         &self.target
     }
 
-    /// Makes an archive run. The caller has checked the archive's hash.
+    /// Makes an archive run. The caller has checked that `id` is the archive's hash.
     ///
     /// # Errors
     /// [`JitError`]: for most reasons, the archive's.
-    pub fn compile(&self, archive: &Archive<'_>) -> Result<Compiled, JitError> {
-        check_abi(&archive.manifest)?;
-        let image = self.choose(&archive.images)?;
-        let constants = objects::build(&archive.manifest.objects)?;
-        let mut timings = Timings::default();
-        // Everything of LLVM's happens in here: what it calls fatal ends this compilation only.
-        let made = guarded(|| self.translate(image, &archive.manifest, &mut timings))
-            .map_err(JitError::Llvm)??;
+    pub fn compile(&self, id: &CodeId, archive: &Archive<'_>) -> Result<Compiled, JitError> {
+        let manifest = &archive.manifest;
+        check_abi(manifest)?;
         let started = Instant::now();
-        let absolute: Vec<_> = made
+        let constants = objects::build(&manifest.objects)?;
+        let mut timings = Timings {
+            link: micros(started),
+            ..Timings::default()
+        };
+        let started = Instant::now();
+        let kept = self.store.as_ref().map(|store| (store, store.key(id)));
+        if let Some(object) = kept.as_ref().and_then(|(store, key)| store.find(key)) {
+            timings.parse = micros(started);
+            return self.link(Buffer::copy(&object), manifest, constants, timings);
+        }
+        let image = self.choose(&archive.images)?;
+        // Everything of LLVM's happens in here: what it calls fatal ends this compilation only.
+        let object =
+            guarded(|| self.translate(image, manifest, &mut timings)).map_err(JitError::Llvm)??;
+        if let Some((store, key)) = kept {
+            store.keep(&key, object.bytes());
+        }
+        self.link(object, manifest, constants, timings)
+    }
+
+    /// Makes an object run, with the archive's constants and what it takes from C libraries.
+    fn link(
+        &self,
+        object: Buffer,
+        manifest: &Manifest<'_>,
+        constants: Constants,
+        mut timings: Timings,
+    ) -> Result<Compiled, JitError> {
+        let started = Instant::now();
+        let wanted = Wanted::of(object.bytes(), manifest)?;
+        let absolute: Vec<_> = wanted
             .objects
             .iter()
             .filter_map(|index| Some((object_symbol(*index), constants.address(*index)? as usize)))
             .collect();
-        let foreign = self.foreign(&archive.manifest, &made.foreign)?;
+        let foreign = self.foreign(manifest, &wanted.foreign)?;
         let absolute = [absolute, foreign].concat();
-        let bytes = made.object.len();
-        let sites = Sites::of(made.object.bytes(), archive.manifest.entry);
-        let linked = guarded(|| {
-            self.orc
-                .link(made.object, &absolute, archive.manifest.entry)
-        });
+        let bytes = object.len();
+        let sites = Sites::of(object.bytes(), manifest.entry);
+        let linked = guarded(|| self.orc.link(object, &absolute, manifest.entry));
         let linked: Linked = linked.and_then(|linked| linked).map_err(JitError::Llvm)?;
-        timings.link = micros(started);
+        timings.link += micros(started);
         tracing::debug!(
-            name = archive.manifest.name,
-            instructions = made.instructions,
+            name = manifest.name,
             bytes,
             constants = constants.bytes(),
             ?timings,
-            "compiled"
+            "linked"
         );
         Ok(Compiled::new(
             linked,
@@ -119,7 +153,7 @@ impl Jit {
         guarded(|| {
             let context = Context::new();
             let machine = self.target.machine()?;
-            let (module, _) = self.prepare(
+            let module = self.prepare(
                 &context,
                 &machine,
                 image,
@@ -181,20 +215,14 @@ impl Jit {
         image: &Image<'_>,
         manifest: &Manifest<'_>,
         timings: &mut Timings,
-    ) -> Result<Translated, JitError> {
+    ) -> Result<Buffer, JitError> {
         let context = Context::new();
         let machine = self.target.machine()?;
-        let (module, externals) = self.prepare(&context, &machine, image, manifest, timings)?;
+        let module = self.prepare(&context, &machine, image, manifest, timings)?;
         let started = Instant::now();
-        let instructions = lower::size(&module);
         let object = machine.emit(&module).map_err(JitError::Llvm)?;
         timings.emit = micros(started);
-        Ok(Translated {
-            object,
-            objects: externals.objects,
-            foreign: externals.foreign,
-            instructions,
-        })
+        Ok(object)
     }
 
     /// Parse, check, lower, optimise.
@@ -205,18 +233,16 @@ impl Jit {
         image: &Image<'_>,
         manifest: &Manifest<'_>,
         timings: &mut Timings,
-    ) -> Result<(Module<'c>, refuse::Externals), JitError> {
+    ) -> Result<Module<'c>, JitError> {
         let started = Instant::now();
         let module = context
             .parse_bitcode(image.code)
             .map_err(JitError::Invalid)?;
-        let externals = refuse::inspect(&module, manifest)?;
+        let imports = refuse::inspect(&module, manifest)?;
         module.verify().map_err(JitError::Invalid)?;
-        let missing: Vec<_> = externals
-            .imports
-            .iter()
+        let missing: Vec<_> = imports
+            .into_iter()
             .filter(|name| bitcode_runtime::lookup(name).is_none())
-            .cloned()
             .collect();
         if !missing.is_empty() {
             return Err(JitError::Unresolved {
@@ -241,15 +267,8 @@ impl Jit {
             module.verify().map_err(JitError::Llvm)?;
         }
         timings.optimise = micros(started);
-        Ok((module, externals))
+        Ok(module)
     }
-}
-
-struct Translated {
-    object: Buffer,
-    objects: Vec<u32>,
-    foreign: Vec<String>,
-    instructions: usize,
 }
 
 fn check_abi(manifest: &Manifest<'_>) -> Result<(), JitError> {

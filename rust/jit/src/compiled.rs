@@ -7,13 +7,13 @@ use bitcode_runtime::{Code, Constants, Entry, Limits, Listener, Outcome, Output}
 /// How long each step of a compilation took, in microseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Timings {
-    /// Reading the bitcode and checking it.
+    /// Reading the bitcode, or the kept object, and checking it.
     pub parse: u32,
-    /// Lowering and LLVM's pipeline.
+    /// Lowering and LLVM's pipeline; 0 for a kept object.
     pub optimise: u32,
-    /// Machine code.
+    /// Machine code; 0 for a kept object.
     pub emit: u32,
-    /// Linking.
+    /// Linking, and building the constants.
     pub link: u32,
 }
 

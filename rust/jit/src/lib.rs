@@ -3,7 +3,7 @@
 //! What this room is for: [`Jit::compile`] takes an archive (already checked against its hash) and gives a [`Compiled`]
 //! that can be called. In between: parse, refuse what must not travel (`refuse.rs`), verify, turn Julia's intrinsics into
 //! code for this node (`lower.rs`), optimise for the processor we run on, emit, link (`orc.rs`) with the C libraries that it names
-//! (`libraries.rs`).
+//! (`libraries.rs`). What has been compiled may be kept on disk (`store.rs`).
 //!
 //! What it may know: LLVM, which no other room sees; the archive's form; the runtime's table and object layouts. What it
 //! must never know: frames, sessions, who asked.
@@ -15,10 +15,12 @@ mod fatal;
 mod libraries;
 mod llvm;
 mod lower;
+mod object;
 mod objects;
 mod orc;
 mod refuse;
 mod sites;
+mod store;
 mod target;
 
 pub use bitcode_runtime::{Limits, Listener, Outcome, Output, attach as attach_thread};
@@ -27,6 +29,7 @@ pub use compiled::{Compiled, Timings};
 pub use error::{JitError, Refusal};
 pub use libraries::{Allowed as AllowedLibraries, LibraryError};
 pub use llvm::version as llvm_version;
+pub use store::StoreConfig;
 pub use target::Target;
 
 /// The ABIs whose archives this node runs.

@@ -188,11 +188,3 @@ fn bodies() -> String {
             text.replace(name, &number.to_string())
         })
 }
-
-/// How many instructions a module has: for tests and logs.
-pub(crate) fn size(module: &Module<'_>) -> usize {
-    functions(module.raw())
-        .into_iter()
-        .map(|function| instructions(function).len())
-        .sum()
-}

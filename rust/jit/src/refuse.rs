@@ -8,6 +8,7 @@ use crate::error::{JitError, Refusal};
 use crate::llvm::{
     Module, functions, globals, instructions, kind, name_of, opcode, operands, uses,
 };
+use crate::object::is_foreign;
 use bitcode_wire::manifest::{Manifest, object_index};
 use inkwell::llvm_sys::LLVMOpcode;
 use inkwell::llvm_sys::core::{
@@ -34,19 +35,11 @@ pub(crate) const MAX_INSTRUCTIONS: usize = 2_000_000;
 /// Numbers this close to null, from either side, are no addresses.
 const NOT_AN_ADDRESS: u64 = 4096;
 
-/// The external symbols of an image.
-#[derive(Debug, Default)]
-pub(crate) struct Externals {
-    /// Numbers of the manifest's objects.
-    pub(crate) objects: Vec<u32>,
-    /// Names from the manifest's imports.
-    pub(crate) imports: Vec<String>,
-    /// Names from the manifest's dependencies.
-    pub(crate) foreign: Vec<String>,
-}
-
-/// Looks at everything in `module`; drops declarations that nothing uses.
-pub(crate) fn inspect(module: &Module<'_>, manifest: &Manifest<'_>) -> Result<Externals, JitError> {
+/// Looks at everything in `module`; drops declarations that nothing uses. Returns those of the manifest's imports that it uses.
+pub(crate) fn inspect(
+    module: &Module<'_>,
+    manifest: &Manifest<'_>,
+) -> Result<Vec<String>, JitError> {
     data_layout(module)?;
     whole_module(module)?;
     entry(module, manifest.entry)?;
@@ -316,8 +309,8 @@ impl Walk {
 }
 
 /// Sorts the external symbols; drops the declarations that nothing uses.
-fn externals(module: &Module<'_>, manifest: &Manifest<'_>) -> Result<Externals, JitError> {
-    let mut found = Externals::default();
+fn externals(module: &Module<'_>, manifest: &Manifest<'_>) -> Result<Vec<String>, JitError> {
+    let mut imports = Vec::new();
     let mut unnamed = Vec::new();
     for function in functions(module.raw()) {
         // SAFETY: a live function.
@@ -346,7 +339,7 @@ fn externals(module: &Module<'_>, manifest: &Manifest<'_>) -> Result<Externals, 
                 return Err(refused(Refusal::Intrinsic { name }));
             }
         } else {
-            external(name, manifest, &mut found, &mut unnamed);
+            external(name, manifest, &mut imports, &mut unnamed);
         }
     }
     for global in globals(module.raw()) {
@@ -359,10 +352,10 @@ fn externals(module: &Module<'_>, manifest: &Manifest<'_>) -> Result<Externals, 
             unsafe { LLVMDeleteGlobal(global) };
             continue;
         }
-        external(name_of(global), manifest, &mut found, &mut unnamed);
+        external(name_of(global), manifest, &mut imports, &mut unnamed);
     }
     if unnamed.is_empty() {
-        return Ok(found);
+        return Ok(imports);
     }
     Err(JitError::Unresolved {
         symbols: unnamed,
@@ -399,21 +392,13 @@ fn is_of_another_processor(intrinsic: &str, arch: &str) -> bool {
 fn external(
     name: String,
     manifest: &Manifest<'_>,
-    found: &mut Externals,
+    imports: &mut Vec<String>,
     unnamed: &mut Vec<String>,
 ) {
     match object_index(&name) {
-        Some(index) if (index as usize) < manifest.objects.len() => found.objects.push(index),
-        None if manifest.imports.contains(&name.as_str()) => found.imports.push(name),
-        None if is_foreign(&name, manifest) => found.foreign.push(name),
+        Some(index) if (index as usize) < manifest.objects.len() => {}
+        None if manifest.imports.contains(&name.as_str()) => imports.push(name),
+        None if is_foreign(&name, manifest) => {}
         _ => unnamed.push(name),
     }
-}
-
-/// Does a library that the manifest names have it?
-fn is_foreign(name: &str, manifest: &Manifest<'_>) -> bool {
-    manifest
-        .dependencies
-        .iter()
-        .any(|library| library.symbols.contains(&name))
 }

@@ -16,6 +16,7 @@ use bitcode_node::{Listener, Program, Ran};
 use bitcode_transport::{Body, Fabric, HeaderBytes, PeerFailure, PeerId, Segment, Settings};
 use bitcode_transport::{Sink, Token, TransportError, UcxFabric};
 use bitcode_wire::archive::{Archive, Image, ImageKind};
+use bitcode_wire::code::CodeId;
 use bitcode_wire::frame::SessionKeys;
 use bitcode_wire::handshake::Welcome;
 use bitcode_wire::manifest::Manifest;
@@ -25,7 +26,7 @@ struct AddOne;
 impl Loader for AddOne {
     type Program = Self;
 
-    fn load(&self, _: &Archive<'_>) -> Result<Self, LoadError> {
+    fn load(&self, _: &CodeId, _: &Archive<'_>) -> Result<Self, LoadError> {
         Ok(Self)
     }
 }

@@ -4,6 +4,7 @@ use bitcode_jit::{
     AllowedLibraries, Compiled, Jit, JitConfig, Limits, Outcome, Output, attach_thread,
 };
 use bitcode_wire::archive::Archive;
+use bitcode_wire::code::CodeId;
 use bitcode_wire::frame::StageTimings;
 
 use crate::loader::{Listener, LoadError, Loader, Program, Ran};
@@ -50,8 +51,8 @@ impl JitLoader {
 impl Loader for JitLoader {
     type Program = Compiled;
 
-    fn load(&self, archive: &Archive<'_>) -> Result<Compiled, LoadError> {
-        self.0.compile(archive).map_err(|error| LoadError {
+    fn load(&self, id: &CodeId, archive: &Archive<'_>) -> Result<Compiled, LoadError> {
+        self.0.compile(id, archive).map_err(|error| LoadError {
             code: error.code(),
             message: error.to_string(),
         })

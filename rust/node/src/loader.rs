@@ -3,6 +3,7 @@
 //! The engine is written against these traits, not against the JIT, so that the protocol can be tested without LLVM.
 
 use bitcode_wire::archive::Archive;
+use bitcode_wire::code::CodeId;
 use bitcode_wire::error::ErrorCode;
 use bitcode_wire::frame::StageTimings;
 
@@ -11,11 +12,11 @@ pub trait Loader: Send + Sync + 'static {
     /// What it makes.
     type Program: Program;
 
-    /// Links, optimises and emits the archive, whose hash and form have been checked.
+    /// Links, optimises and emits the archive, whose hash (`id`) and form have been checked.
     ///
     /// # Errors
     /// Why this node cannot run it.
-    fn load(&self, archive: &Archive<'_>) -> Result<Self::Program, LoadError>;
+    fn load(&self, id: &CodeId, archive: &Archive<'_>) -> Result<Self::Program, LoadError>;
 
     /// Prepares the calling thread for running programs. Called once on each of the engine's threads.
     ///

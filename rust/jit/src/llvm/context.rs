@@ -208,6 +208,19 @@ impl Buffer {
         })
     }
 
+    /// With a copy of the bytes.
+    pub(crate) fn copy(bytes: &[u8]) -> Self {
+        let name = c"object";
+        // SAFETY: copies the bytes.
+        Self(unsafe {
+            LLVMCreateMemoryBufferWithMemoryRangeCopy(
+                bytes.as_ptr().cast(),
+                bytes.len(),
+                name.as_ptr(),
+            )
+        })
+    }
+
     /// # Safety
     /// - `raw` is a buffer that nobody else frees.
     pub(crate) unsafe fn own(raw: LLVMMemoryBufferRef) -> Self {

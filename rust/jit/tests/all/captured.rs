@@ -4,13 +4,15 @@
 use crate::support::{JIT, call};
 use bitcode_jit::{Compiled, Outcome};
 use bitcode_wire::archive::Archive;
+use bitcode_wire::code::CodeId;
 
 /// Built-in types, as graphs number them.
 const BOUNDS_ERROR: u8 = 19;
 const DOMAIN_ERROR: u8 = 29;
 
 fn compile(archive: &[u8]) -> Compiled {
-    JIT.compile(&Archive::decode(archive).unwrap()).unwrap()
+    JIT.compile(&CodeId::of(archive), &Archive::decode(archive).unwrap())
+        .unwrap()
 }
 
 macro_rules! captured {

@@ -2,7 +2,6 @@
 
 use crate::support::{Case, call};
 use bitcode_jit::{Jit, JitConfig, Outcome};
-use bitcode_wire::archive::Archive;
 
 const FINE: &str = "define i32 @bitcode_entry(i64, i64, i64) { ret i32 0 }";
 const STACK_OVERFLOW_ERROR: u32 = 23;
@@ -226,8 +225,7 @@ fn memory_has_its_limit() {
     let mut config = JitConfig::default();
     config.limits.memory = 64 << 20;
     let jit = Jit::new(config).unwrap();
-    let (bytes, _) = Case::new(GREEDY).archive().encode().unwrap();
-    let compiled = jit.compile(&Archive::decode(&bytes).unwrap()).unwrap();
+    let compiled = Case::new(GREEDY).compile_with(&jit).unwrap();
     for size in [16, 1000, 40_000, 10 << 20, 1 << 40, u64::MAX - 7] {
         assert_eq!(
             call(&compiled, &[size]),
@@ -243,8 +241,7 @@ fn what_a_loop_drops_is_used_again() {
     let mut config = JitConfig::default();
     config.limits.memory = 64 << 20;
     let jit = Jit::new(config).unwrap();
-    let (bytes, _) = Case::new(WASTEFUL).archive().encode().unwrap();
-    let compiled = jit.compile(&Archive::decode(&bytes).unwrap()).unwrap();
+    let compiled = Case::new(WASTEFUL).compile_with(&jit).unwrap();
     for size in [16, 200, 1000, 40_000, 2 << 20] {
         let (outcome, _) = call(&compiled, &[size]);
         assert_eq!(outcome, Outcome::Value, "objects of {size} bytes");

@@ -2,7 +2,6 @@
 
 use crate::support::{Case, JIT};
 use bitcode_jit::{AllowedLibraries, Jit, JitConfig, JitError, LibraryError};
-use bitcode_wire::archive::Archive;
 use bitcode_wire::error::ErrorCode;
 use bitcode_wire::manifest::Dependency;
 
@@ -32,9 +31,7 @@ fn depending(text: &'static str, soname: &'static str, symbol: &'static str) -> 
 fn with_libraries(case: &Case<'_>, libraries: AllowedLibraries) -> JitError {
     let mut config = JitConfig::default();
     config.libraries = libraries;
-    let (bytes, _) = case.archive().encode().unwrap();
-    let jit = Jit::new(config).unwrap();
-    jit.compile(&Archive::decode(&bytes).unwrap()).unwrap_err()
+    case.compile_with(&Jit::new(config).unwrap()).unwrap_err()
 }
 
 #[test]

@@ -14,5 +14,6 @@ mod lowering;
 mod objects;
 mod refusals;
 mod sites;
+mod stored;
 mod support;
 mod wide;

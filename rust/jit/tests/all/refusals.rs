@@ -1,6 +1,6 @@
 //! What an image may not hold, one test for each reason.
 
-use crate::support::{Case, HEAD, JIT, assemble};
+use crate::support::{Case, HEAD, JIT, assemble, compile};
 use bitcode_jit::{JitError, Refusal};
 use bitcode_wire::archive::{Image, ImageKind};
 use bitcode_wire::error::ErrorCode;
@@ -337,7 +337,7 @@ fn other_abis_and_other_images() {
     let mut archive = case.archive();
     archive.manifest.abi = "julia-1.10-64le";
     assert_eq!(
-        JIT.compile(&archive).unwrap_err().code(),
+        compile(&JIT, &archive).unwrap_err().code(),
         ErrorCode::BAD_ABI
     );
     let mut archive = case.archive();
@@ -346,12 +346,12 @@ fn other_abis_and_other_images() {
         ..archive.images[0]
     }];
     assert_eq!(
-        JIT.compile(&archive).unwrap_err().code(),
+        compile(&JIT, &archive).unwrap_err().code(),
         ErrorCode::NO_IMAGE
     );
     archive.images.clear();
     assert_eq!(
-        JIT.compile(&archive).unwrap_err().code(),
+        compile(&JIT, &archive).unwrap_err().code(),
         ErrorCode::NO_IMAGE
     );
 }
@@ -367,7 +367,7 @@ fn bitcode_of_another_processor_is_left_to_the_origin() {
     };
     let mut archive = case.archive();
     archive.images[0].triple = "riscv64-unknown-linux-gnu";
-    let error = JIT.compile(&archive).unwrap_err();
+    let error = compile(&JIT, &archive).unwrap_err();
     assert_eq!(error.code(), ErrorCode::NO_IMAGE);
     // Both sides: what is needed, and what there is.
     let message = error.to_string();
@@ -397,7 +397,7 @@ fn instructions_of_another_processor_are_refused_by_name() {
         dependencies: Vec::new(),
         objects: Vec::new(),
     };
-    let error = JIT.compile(&case.archive()).unwrap_err();
+    let error = compile(&JIT, &case.archive()).unwrap_err();
     assert_eq!(error.code(), ErrorCode::UNSUPPORTED);
     assert!(error.to_string().contains(name), "{error}");
 }

@@ -4,7 +4,7 @@ use crate::support::{Case, call_and_trace};
 use bitcode_jit::Outcome;
 
 /// Functions that call each other, and the numbers of the calls. `inner` is inlined into `middle` by the compiler.
-const CODE: &str = r#"
+pub(crate) const CODE: &str = r#"
 declare void @jl_throw(ptr) noreturn
 declare void @jl_error(ptr) noreturn
 declare ptr @jl_box_int64(i64)

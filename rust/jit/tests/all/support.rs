@@ -77,10 +77,12 @@ impl<'a> Case<'a> {
     }
 
     pub(crate) fn compile(&self) -> Result<Compiled, JitError> {
-        let archive = self.archive();
-        // What arrives at a node went through the wire.
-        let (bytes, _) = archive.encode().unwrap();
-        JIT.compile(&Archive::decode(&bytes).unwrap())
+        self.compile_with(&JIT)
+    }
+
+    /// Compiles with another compiler than the tests' own.
+    pub(crate) fn compile_with(&self, jit: &Jit) -> Result<Compiled, JitError> {
+        compile(jit, &self.archive())
     }
 
     /// Compiles and runs with a payload of words.
@@ -94,6 +96,12 @@ impl<'a> Case<'a> {
         assert_eq!(outcome, Outcome::Value);
         u64::from_le_bytes(bytes.try_into().unwrap())
     }
+}
+
+/// Compiles an archive after it went through the wire, as what arrives at a node did.
+pub(crate) fn compile(jit: &Jit, archive: &Archive<'_>) -> Result<Compiled, JitError> {
+    let (bytes, id) = archive.encode().unwrap();
+    jit.compile(&id, &Archive::decode(&bytes).unwrap())
 }
 
 /// Runs compiled code with a payload of words. Of an exception it gives the graph.

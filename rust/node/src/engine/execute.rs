@@ -226,7 +226,7 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
             })
         })?;
         stages.decode = micros(start);
-        let program = self.loader.load(&decoded).map_err(genuine)?;
+        let program = self.loader.load(&id, &decoded).map_err(genuine)?;
         let loaded = program.stages();
         *stages = Stages {
             queue: stages.queue,

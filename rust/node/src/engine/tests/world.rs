@@ -8,6 +8,7 @@ use bitcode_client::{Call, CallOptions, CallState, Client, ClientError, Code, Ou
 use bitcode_client::{Session, Terms};
 use bitcode_transport::{MemoryFabric, MemoryHub, Segment};
 use bitcode_wire::archive::{Archive, Image, ImageKind};
+use bitcode_wire::code::CodeId;
 use bitcode_wire::error::ErrorCode;
 use bitcode_wire::frame::{SessionKeys, StageTimings};
 use bitcode_wire::handshake::Welcome;
@@ -40,7 +41,7 @@ impl Drop for Word {
 impl Loader for Words {
     type Program = Word;
 
-    fn load(&self, archive: &Archive<'_>) -> Result<Word, LoadError> {
+    fn load(&self, _: &CodeId, archive: &Archive<'_>) -> Result<Word, LoadError> {
         let word = archive.manifest.name;
         match word {
             "unresolved" => Err(LoadError {
