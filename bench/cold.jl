@@ -1,5 +1,6 @@
 # The first call of a new small function, from the keyboard's point of view: capture, ship, compile, run. Julia itself is warm: other
-# functions have been captured and called before.
+# functions have been captured and called before. Then its first call on a node that was restarted, and finds on its disk what the
+# one before had compiled.
 
 # A function that nobody has seen, and a caller of it, as if typed in just now. Only the call is timed.
 function new_call(i)
@@ -18,38 +19,77 @@ function stages(node, start)
     BitCode.wait_for(future.flight)
     total = Float64(time_ns() - begun)
     captured = [String(name) => seconds * 1e9 for (name, seconds) in future.shipped.timings]
-    timings = Ref{BitCode.API.Timings}()
-    BitCode.API.bc_call_timings(future.flight.call, timings) == 0 || error("the call has no timings")
-    times = timings[]
+    found = [captured; node_stages(future)]
     fetch(future)
-    node_stages = ["node: " * String(name)[1:end-3] => Float64(getfield(times, name))
-                   for name in (:queue_ns, :decode_ns, :parse_ns, :link_ns, :optimise_ns, :emit_ns, :run_ns)]
-    found = [captured; node_stages]
     return [found; "Julia's inference, wire, rest" => total - sum(last, found); "total" => total]
 end
 
+# What a finished first call took on the node.
+function node_stages(future)
+    timings = Ref{BitCode.API.Timings}()
+    BitCode.API.bc_call_timings(future.flight.call, timings) == 0 || error("the call has no timings")
+    times = timings[]
+    return ["node: " * String(name)[1:end-3] => Float64(getfield(times, name))
+            for name in (:queue_ns, :decode_ns, :parse_ns, :link_ns, :optimise_ns, :emit_ns, :run_ns)]
+end
+
+# Samples by stage, in the order in which the stages first came.
+struct Split
+    order::Vector{String}
+    samples::Dict{String,Vector{Float64}}
+end
+
+Split() = Split(String[], Dict{String,Vector{Float64}}())
+
+function Base.push!(split::Split, found)
+    for (name, time) in found
+        name in split.order || push!(split.order, name)
+        push!(get!(Vector{Float64}, split.samples, name), time)
+    end
+end
+
+rows(report::Report, split::Split) = foreach(name -> row(report, "  " * name, split.samples[name]), split.order)
+
 function bench_cold(report; quick = false, warm_up = quick ? 1 : 10, rounds = quick ? 2 : 40)
-    node = launch(transport = "shm")
+    mktempdir() do directory
+        cold(report, joinpath(directory, "objects"), warm_up, rounds)
+    end
+end
+
+function cold(report, objects, warm_up, rounds)
     totals = Float64[]
-    split = Dict{String,Vector{Float64}}()
-    order = String[]
+    split = Split()
+    starts = Any[]
+    node = launch(transport = "shm", object_cache = objects)
     for i in 1:warm_up+rounds
         call, _ = new_call(2i)
         total = timed(() -> Base.invokelatest(call, node, 3))
         _, start = new_call(2i + 1)
         found = stages(node, start)
+        push!(starts, start)
         i > warm_up || continue
         push!(totals, total)
-        for (name, time) in found
-            name in order || push!(order, name)
-            push!(get!(Vector{Float64}, split, name), time)
-        end
+        push!(split, found)
     end
     close(node)
     row(report, "first call of a new function", totals)
     note(report, "the stages of others like it:")
-    for name in order
-        row(report, "  " * name, split[name])
-    end
+    rows(report, split)
     result(report, "cold_ms", median_of(totals) / 1e6, "ms"; bound = "at most 60")
+
+    # The same functions, on a node that has not compiled them.
+    node = launch(transport = "shm", object_cache = objects)
+    split = Split()
+    for start in starts
+        future = Base.invokelatest(start, node, 3)
+        BitCode.wait_for(future.flight)
+        found = node_stages(future)
+        all(last(stage) == 0 for stage in found if first(stage) in ("node: optimise", "node: emit")) || error("the node compiled again")
+        fetch(future)
+        push!(split, [found; "node: all of these" => sum(last, found)])
+    end
+    close(node)
+    note(report, "a restarted node's stages for what its disk holds:")
+    rows(report, split)
+    result(report, "disk_cached_ms", median_of(split.samples["node: all of these"]) / 1e6, "ms"; bound = "at most 3")
 end

@@ -13,6 +13,9 @@ other(x) = x + 1
 generic(x) = 1
 adder(k) = x -> x + k
 const factor = 2
+collatz(n) = n == 1 ? 0 : 1 + collatz(iseven(n) ? n ÷ 2 : 3n + 1)
+words(s) = sort(split(s); by = length)
+fails(x) = sqrt(x)
 
 @testset "captured once, shipped once" begin
     node = launch()
@@ -128,6 +131,47 @@ end
     end
     @test stats(node)["need_code"] > 0
     close(node)
+end
+
+# A first call's microseconds on the node, by stage; fetches it, too.
+function node_stages(node, f, args...)
+    future = remotecall(f, node, args...)
+    BitCode.wait_for(future.flight)
+    timings = Ref{BitCode.API.Timings}()
+    BitCode.API.bc_call_timings(future.flight.call, timings) == 0 || error("the call has no timings")
+    return timings[], fetch(future)
+end
+
+@testset "code that an earlier node kept on disk" begin
+    mktempdir() do directory
+        objects = joinpath(directory, "objects")
+        files() = isdir(objects) ? readdir(objects) : String[]
+        for restarted in (false, true)
+            node = launch(; object_cache = objects)
+            stages, result = node_stages(node, collatz, 27)
+            @test result == 111
+            @test (stages.optimise_ns + stages.emit_ns == 0) == restarted
+            @test remotecall_fetch(words, node, "one three five seventeen") == words("one three five seventeen")
+            error = thrown(() -> remotecall_fetch(fails, node, -1.0))
+            @test error isa RemoteException && error.exception isa DomainError
+            @test any(((frame, n),) -> endswith(string(frame.file), "code_tests.jl"), error.backtrace)
+            close(node)
+            @test length(files()) == 3
+        end
+        # A damaged file is as if it were not there.
+        for file in files()
+            open(io -> (seek(io, 80); write(io, 0xff)), joinpath(objects, file), "r+")
+        end
+        node = launch(; object_cache = objects)
+        stages, result = node_stages(node, collatz, 27)
+        @test result == 111 && stages.emit_ns > 0
+        @test occursin("damaged", BitCode.node_log(node))
+        close(node)
+        # Others could put code there.
+        chmod(objects, 0o777)
+        error = thrown(() -> launch(; object_cache = objects))
+        @test error isa BitCode.BitCodeError && occursin("mode 700", sprint(showerror, error))
+    end
 end
 
 @testset "two origins on one node" begin

@@ -92,7 +92,9 @@ impl Jit {
         let kept = self.store.as_ref().map(|store| (store, store.key(id)));
         if let Some(object) = kept.as_ref().and_then(|(store, key)| store.find(key)) {
             timings.parse = micros(started);
-            return self.link(Buffer::copy(&object), manifest, constants, timings);
+            let object = Buffer::copy(&object);
+            let compiled = self.link(object, manifest, constants, timings)?;
+            return Ok(compiled.kept());
         }
         let image = self.choose(&archive.images)?;
         // Everything of LLVM's happens in here: what it calls fatal ends this compilation only.

@@ -25,6 +25,7 @@ pub struct Compiled {
     sites: Option<Sites>,
     bytes: usize,
     timings: Timings,
+    kept: bool,
     limits: Limits,
 }
 
@@ -44,13 +45,24 @@ impl Compiled {
             sites,
             bytes,
             timings,
+            kept: false,
             limits,
         }
+    }
+
+    /// Says that an earlier compiler made it.
+    pub(crate) fn kept(self) -> Self {
+        Self { kept: true, ..self }
     }
 
     /// Bytes of code and constants, about.
     pub fn code_bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Whether it was not compiled now, but found on disk.
+    pub fn was_kept(&self) -> bool {
+        self.kept
     }
 
     /// How long the compilation took.

@@ -495,6 +495,23 @@ mod tests {
     }
 
     #[test]
+    fn the_page_says_where_things_are_in_a_file() {
+        let directory = TempDir::new().unwrap();
+        let store = store(&directory, 1 << 20);
+        let key = key(&store, "f");
+        store.keep(&key, b"machine code");
+        let file = fs::read(store.path(&key)).unwrap();
+        assert!(file.starts_with(b"BCOBJ\0\0\x01"));
+        assert_eq!(&file[8..40], key.0);
+        assert_eq!(&file[40..72], blake3::hash(b"machine code").as_bytes());
+        assert_eq!(&file[72..], b"machine code");
+        let page = include_str!("../../../docs/RUNTIME.md");
+        for row in ["| 8 | 32 | the key |", "| 40 | 32 | BLAKE3", "| 72 | … |"] {
+            assert!(page.contains(row), "{row}");
+        }
+    }
+
+    #[test]
     fn a_full_or_missing_directory_is_a_miss_and_no_more() {
         let directory = TempDir::new().unwrap();
         let store = store(&directory, 1 << 20);

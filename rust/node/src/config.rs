@@ -7,13 +7,16 @@ use std::time::Duration;
 use bitcode_transport::{Settings, TransportChoice, TransportError};
 use serde::Deserialize;
 
-use bitcode_jit::{AllowedLibraries, Limits};
+use bitcode_jit::{AllowedLibraries, JitConfig, StoreConfig};
 
 use crate::key::{Key, KeyError};
 use crate::{EngineSettings, PoolSettings};
 
 /// Where a node listens if nobody says.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:0";
+
+/// Bytes of compiled objects that a node keeps on disk if nobody says.
+const OBJECT_CACHE_BYTES: u64 = 1 << 30;
 
 /// Why a configuration is refused.
 #[derive(Debug, thiserror::Error)]
@@ -77,6 +80,10 @@ pub struct Wishes {
     pub net_devices: Option<String>,
     /// Bytes of compiled code to keep.
     pub cache_bytes: Option<u64>,
+    /// Directory where compiled objects are kept for later nodes.
+    pub object_cache: Option<PathBuf>,
+    /// Bytes of compiled objects to keep there.
+    pub object_cache_bytes: Option<u64>,
     /// The longest frame.
     pub max_frame: Option<u64>,
     /// Bytes of memory that one call may use.
@@ -128,12 +135,8 @@ pub struct Config {
     pub engine: EngineSettings,
     /// Settings of the engine's threads.
     pub pool: PoolSettings,
-    /// CPU to compile for; `None` for the one it runs on.
-    pub cpu: Option<String>,
-    /// What a call may use.
-    pub limits: Limits,
-    /// C libraries that shipped code may call.
-    pub libraries: AllowedLibraries,
+    /// What to compile for, what calls may use, where compiled objects are kept.
+    pub jit: JitConfig,
     /// Stop when standard input ends.
     pub exit_on_stdin_eof: bool,
     /// What running calls get when the node is told to stop.
@@ -165,6 +168,8 @@ impl Wishes {
             transport: self.transport.or(others.transport),
             net_devices: self.net_devices.or(others.net_devices),
             cache_bytes: self.cache_bytes.or(others.cache_bytes),
+            object_cache: self.object_cache.or(others.object_cache),
+            object_cache_bytes: self.object_cache_bytes.or(others.object_cache_bytes),
             max_frame: self.max_frame.or(others.max_frame),
             call_memory: self.call_memory.or(others.call_memory),
             collect_after: self.collect_after.or(others.collect_after),
@@ -202,14 +207,20 @@ impl Wishes {
             engine.max_frame = size("max-frame", bytes)?;
         }
         fabric.max_body = engine.max_frame;
-        let mut limits = Limits::default();
+        let mut jit = JitConfig::default();
+        jit.cpu = self.cpu;
         if let Some(bytes) = self.call_memory {
-            limits.memory = size("call-memory", bytes)?;
+            jit.limits.memory = size("call-memory", bytes)?;
         }
-        limits.collect_after = self
+        jit.limits.collect_after = self
             .collect_after
             .map(|bytes| size("collect-after", bytes))
             .transpose()?;
+        jit.libraries = libraries(
+            self.allow_library.as_deref().unwrap_or_default(),
+            self.deny_library.as_deref().unwrap_or_default(),
+        )?;
+        jit.store = store(self.object_cache, self.object_cache_bytes)?;
         let mut pool = PoolSettings::default();
         if let Some(threads) = self.threads {
             if !(1..=1024).contains(&threads) {
@@ -231,12 +242,7 @@ impl Wishes {
             fabric,
             engine,
             pool,
-            cpu: self.cpu,
-            limits,
-            libraries: libraries(
-                self.allow_library.as_deref().unwrap_or_default(),
-                self.deny_library.as_deref().unwrap_or_default(),
-            )?,
+            jit,
             exit_on_stdin_eof: self.exit_on_stdin_eof.unwrap_or(false),
             grace: Duration::from_millis(self.grace_ms.unwrap_or(1000)),
         })
@@ -271,6 +277,25 @@ fn libraries(allow: &[String], deny: &[String]) -> Result<AllowedLibraries, Conf
         libraries.allow(name);
     }
     Ok(libraries)
+}
+
+/// Where compiled objects are kept, if anywhere.
+fn store(
+    directory: Option<PathBuf>,
+    bytes: Option<u64>,
+) -> Result<Option<StoreConfig>, ConfigError> {
+    match (directory, bytes) {
+        (None, None) => Ok(None),
+        (None, Some(bytes)) => Err(ConfigError::Setting {
+            name: "object-cache-bytes",
+            value: bytes.to_string(),
+            expected: "together with object-cache, the directory".into(),
+        }),
+        (Some(directory), bytes) => Ok(Some(StoreConfig {
+            directory,
+            bytes: bytes.unwrap_or(OBJECT_CACHE_BYTES),
+        })),
+    }
 }
 
 fn size(name: &'static str, bytes: u64) -> Result<usize, ConfigError> {
@@ -317,7 +342,7 @@ mod tests {
         let config = wishes.decide().unwrap();
         assert_eq!(config.listen, "127.0.0.1:7000");
         assert_eq!(config.engine.cache_bytes, 2000);
-        assert_eq!(config.limits.memory, 5000);
+        assert_eq!(config.jit.limits.memory, 5000);
         assert_eq!(config.fabric.transport, TransportChoice::Tcp);
         assert_eq!(config.grace, Duration::from_secs(1));
     }
@@ -349,7 +374,7 @@ mod tests {
         let names = |text: &str| {
             let wishes: Wishes = toml::from_str(text).unwrap();
             let config = wishes.decide().unwrap();
-            let names: Vec<_> = config.libraries.names().map(String::from).collect();
+            let names: Vec<_> = config.jit.libraries.names().map(String::from).collect();
             names
         };
         assert!(names("").contains(&"libgmp".into()));
@@ -359,8 +384,29 @@ mod tests {
     }
 
     #[test]
+    fn compiled_objects_are_kept_where_it_is_said_and_nowhere_else() {
+        let store = |text: &str| {
+            let wishes: Wishes = toml::from_str(text).unwrap();
+            wishes.decide().unwrap().jit.store
+        };
+        assert_eq!(store(""), None);
+        let there = |bytes| StoreConfig {
+            directory: "/var/cache/bitcode".into(),
+            bytes,
+        };
+        let line = "object-cache = '/var/cache/bitcode'";
+        assert_eq!(store(line), Some(there(1 << 30)));
+        let both = format!("{line}\nobject-cache-bytes = 5000");
+        assert_eq!(store(&both), Some(there(5000)));
+    }
+
+    #[test]
     fn settings_without_meaning_are_refused() {
         let wishes = [
+            Wishes {
+                object_cache_bytes: Some(1000),
+                ..Wishes::default()
+            },
             Wishes {
                 deny_library: Some(vec!["libnothing".into()]),
                 ..Wishes::default()

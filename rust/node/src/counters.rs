@@ -30,6 +30,8 @@ pub struct Counters {
     pub ran_queued: Counter,
     /// Archives compiled.
     pub compiled: Counter,
+    /// Archives whose code an earlier node had compiled and kept.
+    pub loaded: Counter,
     /// Archives refused.
     pub refused: Counter,
     /// Codes evicted from the cache.

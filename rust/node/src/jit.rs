@@ -1,8 +1,6 @@
 //! The loader that real nodes have: the JIT.
 
-use bitcode_jit::{
-    AllowedLibraries, Compiled, Jit, JitConfig, Limits, Outcome, Output, attach_thread,
-};
+use bitcode_jit::{Compiled, Jit, JitConfig, Outcome, Output, attach_thread};
 use bitcode_wire::archive::Archive;
 use bitcode_wire::code::CodeId;
 use bitcode_wire::frame::StageTimings;
@@ -14,20 +12,11 @@ use crate::run::About;
 pub struct JitLoader(Jit);
 
 impl JitLoader {
-    /// Sets the compiler up, for the machine that it runs on or for the CPU named, with the C libraries
-    /// that shipped code may call and what each call may use.
+    /// Sets the compiler up.
     ///
     /// # Errors
     /// A sentence that says what is wrong.
-    pub fn new(
-        cpu: Option<String>,
-        libraries: AllowedLibraries,
-        limits: Limits,
-    ) -> Result<Self, String> {
-        let mut config = JitConfig::default();
-        config.cpu = cpu;
-        config.libraries = libraries;
-        config.limits = limits;
+    pub fn new(config: JitConfig) -> Result<Self, String> {
         Jit::new(config)
             .map(Self)
             .map_err(|error| error.to_string())
@@ -79,6 +68,10 @@ impl Program for Compiled {
 
     fn bytes(&self) -> usize {
         self.code_bytes()
+    }
+
+    fn was_kept(&self) -> bool {
+        Compiled::was_kept(self)
     }
 
     fn stages(&self) -> StageTimings {

@@ -44,6 +44,11 @@ pub trait Program: Send + Sync + 'static {
     /// Memory that it takes, for the cache.
     fn bytes(&self) -> usize;
 
+    /// Whether it was not made now, but found where an earlier node had left it.
+    fn was_kept(&self) -> bool {
+        false
+    }
+
     /// How long the stages parse, link, optimise and emit took.
     fn stages(&self) -> StageTimings {
         StageTimings::default()

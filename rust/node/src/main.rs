@@ -30,6 +30,13 @@ struct CommandLine {
     /// Bytes of compiled code to keep [default: 268435456]
     #[arg(long, value_name = "BYTES")]
     cache_bytes: Option<u64>,
+    /// Directory, for this user alone, where compiled objects are kept, so that a restarted node need not compile again
+    /// [default: none]
+    #[arg(long, value_name = "DIRECTORY")]
+    object_cache: Option<PathBuf>,
+    /// Bytes of compiled objects to keep there [default: 1073741824]
+    #[arg(long, value_name = "BYTES")]
+    object_cache_bytes: Option<u64>,
     /// The longest frame to take or send [default: 4294967296]
     #[arg(long, value_name = "BYTES")]
     max_frame: Option<u64>,
@@ -82,6 +89,8 @@ impl From<CommandLine> for Wishes {
         wishes.transport = line.transport;
         wishes.net_devices = line.net_devices;
         wishes.cache_bytes = line.cache_bytes;
+        wishes.object_cache = line.object_cache;
+        wishes.object_cache_bytes = line.object_cache_bytes;
         wishes.max_frame = line.max_frame;
         wishes.call_memory = line.call_memory;
         wishes.collect_after = line.collect_after;

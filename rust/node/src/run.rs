@@ -63,9 +63,8 @@ pub struct About {
 /// # Errors
 /// Why it did not start.
 pub fn run(config: Config, ready: impl Write) -> Result<(), StartError> {
-    let loader = JitLoader::new(config.cpu.clone(), config.libraries.clone(), config.limits)
-        .map_err(StartError::Jit)?;
-    let names: Vec<_> = config.libraries.names().collect();
+    let loader = JitLoader::new(config.jit.clone()).map_err(StartError::Jit)?;
+    let names: Vec<_> = config.jit.libraries.names().collect();
     info!(allowed = names.join(" "), "C libraries");
     let about = loader.about();
     run_with(config, loader, about, ready)

@@ -2,7 +2,7 @@
 
 use crate::sites::CODE;
 use crate::support::{Case, call, call_and_trace};
-use bitcode_jit::{Compiled, Jit, JitConfig, JitError, LibraryError, Outcome, StoreConfig};
+use bitcode_jit::{Jit, JitConfig, JitError, LibraryError, Outcome, StoreConfig};
 use bitcode_wire::manifest::{Dependency, Object};
 use std::fs;
 use std::path::PathBuf;
@@ -19,12 +19,6 @@ fn config(directory: &TempDir) -> JitConfig {
 
 fn jit(directory: &TempDir) -> Jit {
     Jit::new(config(directory)).unwrap()
-}
-
-/// Whether it came from the disk.
-fn is_kept(compiled: &Compiled) -> bool {
-    let timings = compiled.timings();
-    (timings.optimise, timings.emit) == (0, 0)
 }
 
 fn files(directory: &TempDir) -> Vec<PathBuf> {
@@ -63,10 +57,12 @@ fn the_next_compiler_only_links() {
         .objects([Object::String(b"an object")])
     };
     let first = case().compile_with(&jit(&directory)).unwrap();
-    assert!(!is_kept(&first));
+    assert!(!first.was_kept());
     assert_eq!(files(&directory).len(), 1);
     let again = case().compile_with(&jit(&directory)).unwrap();
-    assert!(is_kept(&again));
+    assert!(again.was_kept());
+    let timings = again.timings();
+    assert_eq!((timings.optimise, timings.emit), (0, 0));
     for compiled in [&first, &again] {
         assert_eq!(
             call(compiled, &[21]),
@@ -78,8 +74,8 @@ fn the_next_compiler_only_links() {
     let mut lesser = config(&directory);
     lesser.cpu = Some("generic".into());
     let lesser = Jit::new(lesser).unwrap();
-    assert!(!is_kept(&case().compile_with(&lesser).unwrap()));
-    assert!(is_kept(&case().compile_with(&lesser).unwrap()));
+    assert!(!case().compile_with(&lesser).unwrap().was_kept());
+    assert!(case().compile_with(&lesser).unwrap().was_kept());
     assert_eq!(files(&directory).len(), 2);
 }
 
@@ -88,7 +84,7 @@ fn its_backtraces_are_the_same() {
     let directory = TempDir::new().unwrap();
     for kept in [false, true] {
         let compiled = Case::new(CODE).compile_with(&jit(&directory)).unwrap();
-        assert_eq!(is_kept(&compiled), kept);
+        assert_eq!(compiled.was_kept(), kept);
         let (outcome, _, sites) = call_and_trace(&compiled, &[2]);
         assert_eq!(outcome, Outcome::Thrown);
         assert_eq!(sites, [2, 3, 70000]);
@@ -103,8 +99,8 @@ fn a_damaged_object_is_compiled_anew() {
     let path = files(&directory).pop().unwrap();
     let whole = fs::read(&path).unwrap();
     fs::write(&path, &whole[..whole.len() / 2]).unwrap();
-    assert!(!is_kept(&case.compile_with(&jit(&directory)).unwrap()));
-    assert!(is_kept(&case.compile_with(&jit(&directory)).unwrap()));
+    assert!(!case.compile_with(&jit(&directory)).unwrap().was_kept());
+    assert!(case.compile_with(&jit(&directory)).unwrap().was_kept());
 }
 
 #[test]

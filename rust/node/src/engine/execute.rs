@@ -233,10 +233,15 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
             decode: stages.decode,
             ..loaded
         };
-        self.counters.compiled.add(1);
         let name = decoded.manifest.name.to_owned();
         let bytes = program.bytes() + ENTRY_OVERHEAD;
-        info!(code = %id, name, bytes, archive = archive.len(), us = micros(start), "code compiled");
+        let (counter, what) = if program.was_kept() {
+            (&self.counters.loaded, "code loaded from disk")
+        } else {
+            (&self.counters.compiled, "code compiled")
+        };
+        counter.add(1);
+        info!(code = %id, name, bytes, archive = archive.len(), us = micros(start), "{what}");
         Ok(Arc::new(Entry::new(id, name, program, bytes)))
     }
 

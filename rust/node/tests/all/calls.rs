@@ -197,6 +197,54 @@ fn a_node_that_started_anew_gets_the_code_anew() {
 }
 
 #[test]
+fn a_node_that_started_anew_finds_what_the_first_one_compiled() {
+    let directory = tempfile::tempdir().unwrap();
+    let objects = directory.path().join("objects");
+    let start = || {
+        let objects = objects.to_str().unwrap();
+        Node::start(&["--transport", "shm", "--object-cache", objects])
+    };
+    for (found, compiled) in [(false, true), (true, false)] {
+        let node = start();
+        let origin = Origin::connect("shm", &node);
+        let code = origin.code("add one", ADD_ONE);
+        assert_eq!(origin.word(&code, 1), 2);
+        node.until_logged("add one");
+        assert_eq!(node.log().contains("code loaded from disk"), found);
+        assert_eq!(node.log().contains("code compiled"), compiled);
+    }
+}
+
+#[test]
+fn nodes_share_what_they_compile() {
+    let directory = tempfile::tempdir().unwrap();
+    let objects = directory.path().join("objects");
+    let start = || {
+        let objects = objects.to_str().unwrap();
+        Node::start(&["--transport", "shm", "--object-cache", objects])
+    };
+    let nodes = [start(), start(), start()];
+    std::thread::scope(|scope| {
+        for node in &nodes {
+            scope.spawn(move || {
+                let origin = Origin::connect("shm", node);
+                for name in ["a", "b", "c", "d", "e"] {
+                    assert_eq!(origin.word(&origin.code(name, ADD_ONE), 1), 2);
+                }
+            });
+        }
+    });
+    // Whoever was first: five files, none of them half written, none damaged.
+    assert_eq!(std::fs::read_dir(&objects).unwrap().count(), 5);
+    let node = start();
+    let origin = Origin::connect("shm", &node);
+    for name in ["a", "b", "c", "d", "e"] {
+        assert_eq!(origin.word(&origin.code(name, ADD_ONE), 1), 2);
+    }
+    assert_eq!(node.log().matches("code loaded from disk").count(), 5);
+}
+
+#[test]
 fn a_long_call_holds_nobody_up() {
     let node = Node::start(&["--transport", "shm"]);
     let origin = Origin::connect("shm", &node);

@@ -18,7 +18,7 @@ pub struct StageTimings {
     pub queue: u32,
     /// Hashing and decoding the archive.
     pub decode: u32,
-    /// Reading and verifying the image.
+    /// Reading and verifying the image, or the machine code that an earlier node made of it and kept.
     pub parse: u32,
     /// Linking, and building its objects.
     pub link: u32,
