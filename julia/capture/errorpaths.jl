@@ -13,6 +13,13 @@ deferred_throw(T, f, arguments...) = throw(f(arguments...))
 "Called where not even that is possible: throws a `T`."
 static_throw(T, message) = throw(ErrorException(string(message)))
 
+"""
+What stands for `f(arguments…)` in a deferral where `f` is a value that only the running code knows: the origin calls nothing that an archive
+does not name, and does not have to, because a call that nothing but a throw comes of has, as a rule, no method.
+"""
+call_of_value(f, arguments...) = applicable(f, arguments...) ?
+    ErrorException("this call of a $(typeof(f)) always throws, and its code was not shipped") : MethodError(f, arguments)
+
 "Calls a function with collections' elements as its arguments; what `f(xs...)` becomes when it is deferred."
 struct Splat{F} end
 (::Splat{F})(collections...) where {F} = F.instance(Iterators.flatten(collections)...)
@@ -41,7 +48,8 @@ end
 function defer_open_call!(body::Body, i::Int, call::Expr)
     T = value_type(body, i)
     if T === Union{} || T <: Exception
-        replace_call!(body, i, deferred_call(body, call, deferred_throw, isconcretetype(T) ? T : thrown_type(body, i)))
+        thrown = isconcretetype(T) ? T : constant(body, called(call)[1]) === nothing ? MethodError : thrown_type(body, i)
+        replace_call!(body, i, deferred_call(body, call, deferred_throw, thrown))
     else
         replace_call!(body, i, Expr(:call, static_throw, thrown_type(body, i), nothing))
     end
@@ -64,6 +72,7 @@ function deferred_call(body::Body, call::Expr, @nospecialize(deferral), leading.
     f, arguments = called(call)
     splat = splatted(body, call)
     splat === nothing || return Expr(:call, deferral, leading..., Splat{typeof(splat[1])}(), splat[2]...)
+    constant(body, f) === nothing && return Expr(:call, deferral, leading..., call_of_value, f, arguments...)
     return Expr(:call, deferral, leading..., f, arguments...)
 end
 
@@ -144,7 +153,7 @@ function makes_text(body::Body, i::Int)
     all(operand -> can_go_home(body, operand), called(statement)[2]) || return false
     splat = splatted(body, statement)
     splat === nothing || return value_type(body, i) === String || splat[1] in TEXT_MAKERS
-    value_type(body, i) === String || return false
+    (value_type(body, i) === String && constant(body, called(statement)[1]) !== nothing) || return false
     return is_invoke(statement) ? is_library_method(invoked(statement)) : is_dynamic(body, statement)
 end
 

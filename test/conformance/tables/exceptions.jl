@@ -68,6 +68,15 @@
     sum_until_error([1, 2, 3])
 end
 
+@calls "exceptions: what is called is no function" begin
+    count("bcd", 7)
+    filter(2.5, [1, 2])
+    foreach([true], 1)
+    (f -> f(1))(3)
+    ((f, x) -> x > 0 ? x : f(x))("f", 0)
+    ((f, x) -> x > 0 ? x : f(x))("f", 1)
+end
+
 @calls "exceptions: strings and collections" begin
     getindex("abc", 10)
     getindex("aéb", 3)
