@@ -79,6 +79,7 @@ const THROW = Cint(2)
 const ERROR = Cint(3)
 const BUSY = Cint(-13)
 const NO_RESULT = UInt32(2)
+const SHOW = UInt32(8)
 
 @bc bc_abi_version()::UInt32
 @bc bc_version()::Cstring

@@ -62,6 +62,67 @@ end
 code_llvm(f, types::Type{<:Tuple}; options...) = code_llvm(stdout, f, types; options...)
 
 """
+    BitCode.code_llvm([io,] node, f, types; keywords = NamedTuple{(),Tuple{}})
+
+Print what `node` makes of the code for calling `f` with arguments of `types`: LLVM's text, optimised for the node's CPU. Nothing is run.
+
+```julia
+BitCode.code_llvm(launch(), x -> x + 1, Tuple{Int})
+```
+"""
+code_llvm(io::IO, node::Node, f, types::Type{<:Tuple}; keywords::Type{<:NamedTuple} = NamedTuple{(),Tuple{}}) =
+    write_code(io, node, LLVM_VIEW, Job(f, types; keywords = keywords))
+code_llvm(node::Node, f, types::Type{<:Tuple}; options...) = code_llvm(stdout, node, f, types; options...)
+
+"""
+    BitCode.code_native([io,] node, f, types; keywords = NamedTuple{(),Tuple{}})
+
+Print the machine instructions that `node` makes of the code for calling `f` with arguments of `types`, for its own CPU; names of what is linked in
+stand behind the instructions. Nothing is run.
+
+```julia
+BitCode.code_native(launch(), v -> sum(v), Tuple{Vector{Float64}})
+```
+"""
+code_native(io::IO, node::Node, f, types::Type{<:Tuple}; keywords::Type{<:NamedTuple} = NamedTuple{(),Tuple{}}) =
+    write_code(io, node, NATIVE_VIEW, Job(f, types; keywords = keywords))
+code_native(node::Node, f, types::Type{<:Tuple}; options...) = code_native(stdout, node, f, types; options...)
+
+# In which form a node shows code (docs/WIRE.md, the flag SHOW).
+const LLVM_VIEW = 0x01
+const NATIVE_VIEW = 0x02
+
+function write_code(io::IO, node::Node, view::UInt8, job::Job)
+    shipped = capture(job)
+    code, _ = new_code(node.client.handle, archive_for(shipped, job.name, node.client.arch))
+    try
+        write(io, shown_code(node, code, view))
+    finally
+        API.bc_code_free(code)
+    end
+    return nothing
+end
+
+# The bytes of the text with which the node answers.
+function shown_code(node::Node, code::API.Handle, view::UInt8)
+    buffer = take_buffer()
+    buffer.head[1] = view
+    buffer.segments[1] = API.Segment(pointer(buffer.head), 1)
+    status = GC.@preserve buffer API.bc_call(node.session, code, pointer(buffer.segments), 1, API.SHOW, UInt32(0), UInt64(0), Ptr{UInt8}(C_NULL), 0,
+                                             pointer_from_ref(buffer.result_length), pointer_from_ref(buffer.pending))
+    flight = flight_of(buffer, Hidden(nothing), status)
+    try
+        wait_for(flight)
+        API.bc_call_state(flight.call) == API.VALUE || throw(call_error(flight.call))
+        place, length = call_bytes(flight.call)
+        return copy(unsafe_wrap(Array, place, length))
+    finally
+        # Interrupted: the payload stays until the transport is done with it.
+        try_release(flight) || (flight.abandoned = true; keep(flight))
+    end
+end
+
+"""
     ArchiveInfo
 
 What [`BitCode.archive_info`](@ref) tells of an archive: `name`; `id`, the code id in hexadecimal digits (empty where libbitcode is not built);

@@ -85,11 +85,7 @@ impl<F: Fabric> Core<F> {
         let call = inner.open(slot.index);
         let carry = code.filter(|code| !session.known.contains(code.number()));
         inner.header = Header {
-            flags: if options.no_result {
-                Flags::NO_REPLY
-            } else {
-                Flags::NONE
-            },
+            flags: flags(options),
             session: session.id,
             origin: session.origin,
             call,
@@ -407,6 +403,18 @@ impl<F: Fabric> Core<F> {
             }
         }
     }
+}
+
+/// What a call's options ask of the node.
+fn flags(options: &CallOptions) -> Flags {
+    let mut flags = Flags::NONE;
+    if options.no_result {
+        flags = flags.with(Flags::NO_REPLY);
+    }
+    if options.show {
+        flags = flags.with(Flags::SHOW);
+    }
+    flags
 }
 
 /// A deadline as a frame carries it: whole milliseconds, never 0, which would mean none.

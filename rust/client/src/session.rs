@@ -28,6 +28,9 @@ pub struct CallOptions {
     pub deadline: Option<Duration>,
     /// Measure the call even if it is warm (a call that carries its archive always is).
     pub timed: bool,
+    /// Do not run the code: the value is what the node makes of it, as text. The payload is a
+    /// [`View`](bitcode_wire::frame::View).
+    pub show: bool,
 }
 
 impl CallOptions {
@@ -42,6 +45,13 @@ impl CallOptions {
     #[must_use]
     pub fn deadline(mut self, deadline: Option<Duration>) -> Self {
         self.deadline = deadline;
+        self
+    }
+
+    /// Do not run the code, but show it.
+    #[must_use]
+    pub fn show(mut self, show: bool) -> Self {
+        self.show = show;
         self
     }
 

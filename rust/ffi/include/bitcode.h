@@ -121,6 +121,12 @@
 #define BC_NO_RESULT 2
 
 /*
+ Flag of `bc_call`: the code is not run; the result is text, what the node makes of it. The payload is one byte: 1 for LLVM's
+ text form of the optimised code, 2 for machine instructions.
+ */
+#define BC_SHOW 8
+
+/*
  One fabric with its sessions and its helper thread. A process needs one per transport.
  */
 typedef struct bc_client bc_client;
@@ -412,7 +418,7 @@ int32_t bc_hash(const uint8_t *bytes, size_t len, uint8_t *out);
     BC_E_BAD_ARGUMENT.
 
  `deadline_ms` (0: none) bounds the whole call: the node does not start it later, and it fails here with BC_E_TIMEOUT.
- `flags` is 0 or BC_NO_RESULT. `result` may be NULL if `cap` is 0.
+ `flags` is 0, BC_NO_RESULT or BC_SHOW. `result` may be NULL if `cap` is 0.
 
  # Safety
  `session` and `code` are handles that were not freed, of one client; `segs` holds `n` segments whose memory is readable until

@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 use crate::client::TheFabric;
 use crate::error::c_string;
 use crate::handle::{Handle, PANICKED, REFUSED, borrow, guarded, take};
-use crate::{BC_E_BUSY, BC_ERROR, BC_NO_RESULT, BC_OK, BC_VALUE, BcCode, BcSession};
+use crate::{BC_E_BUSY, BC_ERROR, BC_NO_RESULT, BC_OK, BC_SHOW, BC_VALUE, BcCode, BcSession};
 
 /// A piece of memory that belongs to the caller.
 #[repr(C)]
@@ -113,7 +113,7 @@ const MAX_SEGMENTS: usize = 1 << 20;
 ///    BC_E_BAD_ARGUMENT.
 ///
 /// `deadline_ms` (0: none) bounds the whole call: the node does not start it later, and it fails here with BC_E_TIMEOUT.
-/// `flags` is 0 or BC_NO_RESULT. `result` may be NULL if `cap` is 0.
+/// `flags` is 0, BC_NO_RESULT or BC_SHOW. `result` may be NULL if `cap` is 0.
 ///
 /// # Safety
 /// `session` and `code` are handles that were not freed, of one client; `segs` holds `n` segments whose memory is readable until
@@ -147,12 +147,13 @@ pub unsafe extern "C" fn bc_call(
         let (Some(session), Some(code), Some(payload)) = (session, code, payload) else {
             return REFUSED;
         };
-        if flags & !BC_NO_RESULT != 0 {
+        if !matches!(flags, 0 | BC_NO_RESULT | BC_SHOW) {
             return REFUSED;
         }
         let deadline = (deadline_ms > 0).then(|| Duration::from_millis(u64::from(deadline_ms)));
         let options = CallOptions::default()
-            .no_result(flags & BC_NO_RESULT != 0)
+            .no_result(flags == BC_NO_RESULT)
+            .show(flags == BC_SHOW)
             .deadline(deadline);
         let mut len = 0;
         let accept = |bytes: &[u8]| {

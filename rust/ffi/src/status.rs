@@ -46,6 +46,10 @@ pub const BC_ERROR: i32 = 3;
 /// Flag of `bc_call`: the result is not wanted; the node answers as soon as it has accepted the call.
 pub const BC_NO_RESULT: u32 = 2;
 
+/// Flag of `bc_call`: the code is not run; the result is text, what the node makes of it. The payload is one byte: 1 for LLVM's
+/// text form of the optimised code, 2 for machine instructions.
+pub const BC_SHOW: u32 = 8;
+
 /// Number of the ABI that this library speaks (`BC_ABI_VERSION` of its header).
 #[unsafe(no_mangle)]
 pub extern "C" fn bc_abi_version() -> u32 {

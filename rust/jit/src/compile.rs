@@ -1,6 +1,7 @@
 //! From an archive to code that runs.
 
 use crate::compiled::{Compiled, Timings};
+use crate::disassemble::disassemble;
 use crate::error::JitError;
 use crate::fatal::guarded;
 use crate::libraries::{Allowed as AllowedLibraries, Libraries};
@@ -165,6 +166,23 @@ impl Jit {
             Ok(module.text())
         })
         .map_err(JitError::Llvm)?
+    }
+
+    /// The machine code that an archive becomes, as text: for people.
+    ///
+    /// # Errors
+    /// As for [`Jit::compile`].
+    pub fn native(&self, id: &CodeId, archive: &Archive<'_>) -> Result<String, JitError> {
+        check_abi(&archive.manifest)?;
+        let kept = self.store.as_ref();
+        if let Some(object) = kept.and_then(|store| store.find(&store.key(id))) {
+            return disassemble(&object, &self.target);
+        }
+        let image = self.choose(&archive.images)?;
+        let mut timings = Timings::default();
+        let object = guarded(|| self.translate(image, &archive.manifest, &mut timings))
+            .map_err(JitError::Llvm)??;
+        guarded(|| disassemble(object.bytes(), &self.target)).map_err(JitError::Llvm)?
     }
 
     /// Addresses of what the image takes from C libraries. Opens those that are not open yet.

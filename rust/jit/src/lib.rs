@@ -10,6 +10,7 @@
 
 mod compile;
 mod compiled;
+mod disassemble;
 mod error;
 mod fatal;
 mod libraries;
@@ -26,6 +27,7 @@ mod target;
 pub use bitcode_runtime::{Limits, Listener, Outcome, Output, attach as attach_thread};
 pub use compile::{Jit, JitConfig};
 pub use compiled::{Compiled, Timings};
+pub use disassemble::disassemble;
 pub use error::{JitError, Refusal};
 pub use libraries::{Allowed as AllowedLibraries, LibraryError};
 pub use llvm::version as llvm_version;

@@ -5,7 +5,7 @@
 //! that do it in a node are in `pool.rs`.
 //!
 //! - `leader.rs`: what becomes of a frame, and short code run on the spot
-//! - `execute.rs`: jobs: compiling, long code
+//! - `execute.rs`: jobs: compiling, long code; `show.rs`: code as text
 //! - `reply.rs`: answers; `output.rs`: what code prints
 //! - `cache.rs`, `sessions.rs`, `roster.rs`: what the above share
 
@@ -16,6 +16,7 @@ mod output;
 mod reply;
 mod roster;
 mod sessions;
+mod show;
 #[cfg(test)]
 mod tests;
 
@@ -136,6 +137,8 @@ pub(crate) struct Job<P> {
 enum Work<P> {
     /// The body brings code that nobody has compiled yet.
     Compile,
+    /// The body brings code that is to be shown.
+    Show,
     /// Everything is here.
     Run(Arc<Entry<P>>),
 }

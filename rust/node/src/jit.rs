@@ -1,9 +1,9 @@
 //! The loader that real nodes have: the JIT.
 
-use bitcode_jit::{Compiled, Jit, JitConfig, Outcome, Output, attach_thread};
+use bitcode_jit::{Compiled, Jit, JitConfig, JitError, Outcome, Output, attach_thread};
 use bitcode_wire::archive::Archive;
 use bitcode_wire::code::CodeId;
-use bitcode_wire::frame::StageTimings;
+use bitcode_wire::frame::{StageTimings, View};
 
 use crate::loader::{Listener, LoadError, Loader, Program, Ran};
 use crate::run::About;
@@ -41,15 +41,27 @@ impl Loader for JitLoader {
     type Program = Compiled;
 
     fn load(&self, id: &CodeId, archive: &Archive<'_>) -> Result<Compiled, LoadError> {
-        self.0.compile(id, archive).map_err(|error| LoadError {
-            code: error.code(),
-            message: error.to_string(),
-        })
+        self.0.compile(id, archive).map_err(refusal)
+    }
+
+    fn show(&self, id: &CodeId, archive: &Archive<'_>, view: View) -> Result<String, LoadError> {
+        match view {
+            View::Llvm => self.0.explain(archive),
+            View::Native => self.0.native(id, archive),
+        }
+        .map_err(refusal)
     }
 
     fn enter_thread(&self) -> Result<(), String> {
         attach_thread();
         Ok(())
+    }
+}
+
+fn refusal(error: JitError) -> LoadError {
+    LoadError {
+        code: error.code(),
+        message: error.to_string(),
     }
 }
 

@@ -5,7 +5,7 @@
 use bitcode_wire::archive::Archive;
 use bitcode_wire::code::CodeId;
 use bitcode_wire::error::ErrorCode;
-use bitcode_wire::frame::StageTimings;
+use bitcode_wire::frame::{StageTimings, View};
 
 /// Makes programs of archives.
 pub trait Loader: Send + Sync + 'static {
@@ -17,6 +17,17 @@ pub trait Loader: Send + Sync + 'static {
     /// # Errors
     /// Why this node cannot run it.
     fn load(&self, id: &CodeId, archive: &Archive<'_>) -> Result<Self::Program, LoadError>;
+
+    /// What it would make of the archive, as text. The hash (`id`) and the form have been checked.
+    ///
+    /// # Errors
+    /// As for [`Loader::load`]; UNSUPPORTED if it has nothing to show.
+    fn show(&self, _id: &CodeId, _archive: &Archive<'_>, view: View) -> Result<String, LoadError> {
+        Err(LoadError {
+            code: ErrorCode::UNSUPPORTED,
+            message: format!("this node has no {view:?} form of code"),
+        })
+    }
 
     /// Prepares the calling thread for running programs. Called once on each of the engine's threads.
     ///

@@ -10,11 +10,13 @@ mod foreseen;
 mod key;
 mod output;
 mod timings;
+mod view;
 
 pub use foreseen::Foreseen;
 pub use key::{SessionKey, SessionKeys};
 pub use output::{OUTPUT_WINDOW, OutputPayload, OutputTaken, Stream};
 pub use timings::StageTimings;
+pub use view::View;
 
 use crate::code::CodePrefix;
 use std::ops::Range;
@@ -161,8 +163,11 @@ impl Flags {
     pub const NO_REPLY: Self = Self(2);
     /// The body ends with [`StageTimings`]. Only on VALUE, THROW and ERROR; the archive length is theirs.
     pub const TIMED: Self = Self(4);
+    /// Do not run the code: answer with a VALUE that is text, what the node makes of the archive; the payload says in which
+    /// form ([`View`]). Only on CALL, and always answered with NEED_CODE if it brings no archive.
+    pub const SHOW: Self = Self(8);
     /// All bits that this version knows.
-    pub const ALL: Self = Self(7);
+    pub const ALL: Self = Self(15);
 
     /// Whether every bit of `other` is set.
     pub const fn contains(self, other: Self) -> bool {
@@ -194,7 +199,7 @@ pub enum FrameError {
     /// A kind that this version does not know.
     #[error("unknown frame kind {0}")]
     Kind(u8),
-    /// Flag bits that this version does not know.
+    /// Flag bits that this version does not know, or not on such a frame.
     #[error("frame flags {0:#06x} hold unknown bits")]
     Flags(u16),
     /// The reserved bytes are not 0.
@@ -322,7 +327,8 @@ impl Header {
         }
         let kind = Kind::try_from(bytes[F_KIND.offset])?;
         let flags = u16::from_le_bytes(field(bytes, F_FLAGS));
-        if flags & !Flags::ALL.0 != 0 {
+        let shows = Flags(flags).contains(Flags::SHOW);
+        if flags & !Flags::ALL.0 != 0 || (shows && kind != Kind::Call) {
             return Err(FrameError::Flags(flags));
         }
         let reserved = u16::from_le_bytes(field(bytes, F_RESERVED));

@@ -22,13 +22,15 @@ use std::sync::Once;
 // machine that builds: in a cross build, the wrong ones. So each processor is named here.
 #[cfg(target_arch = "aarch64")]
 use inkwell::llvm_sys::target::{
-    LLVMInitializeAArch64AsmPrinter as asm_printer, LLVMInitializeAArch64Target as target,
+    LLVMInitializeAArch64AsmPrinter as asm_printer,
+    LLVMInitializeAArch64Disassembler as disassembler, LLVMInitializeAArch64Target as target,
     LLVMInitializeAArch64TargetInfo as target_info, LLVMInitializeAArch64TargetMC as target_mc,
 };
 #[cfg(target_arch = "x86_64")]
 use inkwell::llvm_sys::target::{
-    LLVMInitializeX86AsmPrinter as asm_printer, LLVMInitializeX86Target as target,
-    LLVMInitializeX86TargetInfo as target_info, LLVMInitializeX86TargetMC as target_mc,
+    LLVMInitializeX86AsmPrinter as asm_printer, LLVMInitializeX86Disassembler as disassembler,
+    LLVMInitializeX86Target as target, LLVMInitializeX86TargetInfo as target_info,
+    LLVMInitializeX86TargetMC as target_mc,
 };
 
 /// Makes LLVM know this machine's processor. Cheap to repeat.
@@ -44,6 +46,14 @@ pub(crate) fn initialise() {
         // SAFETY: as above.
         unsafe { asm_printer() };
     });
+}
+
+/// Makes LLVM read this machine's code, too. Cheap to repeat.
+pub(crate) fn initialise_disassembler() {
+    static DONE: Once = Once::new();
+    initialise();
+    // SAFETY: registers a disassembler, once.
+    DONE.call_once(|| unsafe { disassembler() });
 }
 
 /// The triple that this LLVM makes code for.

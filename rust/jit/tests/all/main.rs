@@ -13,6 +13,7 @@ mod libraries;
 mod lowering;
 mod objects;
 mod refusals;
+mod shown;
 mod sites;
 mod stored;
 mod support;

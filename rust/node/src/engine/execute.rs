@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use bitcode_transport::Fabric;
 use bitcode_wire::archive::Archive;
-use bitcode_wire::code::CodeId;
+use bitcode_wire::code::{CodeId, CodePrefix};
 use bitcode_wire::error::ErrorCode;
 use bitcode_wire::frame::{Kind, StageTimings as Stages};
 use tracing::{error, info, warn};
@@ -20,8 +20,8 @@ use crate::loader::{LoadError, Loader, Program, Ran};
 const ENTRY_OVERHEAD: usize = 512;
 
 /// Why an archive did not become code.
-struct Refusal {
-    error: LoadError,
+pub(super) struct Refusal {
+    pub(super) error: LoadError,
     /// The archive is what the code id says, so that the same would happen to anyone who brought it.
     genuine: bool,
 }
@@ -71,6 +71,7 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
         } = job;
         match work {
             Work::Run(entry) => self.run(&mut context, &entry, &mut body, output),
+            Work::Show => self.show(&context, body.bytes()),
             Work::Compile => {
                 if let Some(entry) = self.compile(&mut context, body.bytes()) {
                     self.run(&mut context, &entry, &mut body, output);
@@ -187,11 +188,14 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
             }),
             Found::Claimed(job) => self.roster.push(job),
             Found::Waiting => {}
-            Found::Missing(job) => {
-                self.counters.need_code.add(1);
-                self.send_short(job.context.answered(), Kind::NeedCode, &[]);
-            }
+            Found::Missing(job) => self.ask_for_code(&job),
         }
+    }
+
+    /// The call's code is not here.
+    pub(super) fn ask_for_code(&self, job: &Job<L::Program>) {
+        self.counters.need_code.add(1);
+        self.send_short(job.context.answered(), Kind::NeedCode, &[]);
     }
 
     /// Hash check, then decoding, then the loader: nothing is read before what vouches for it has been checked.
@@ -202,31 +206,9 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
         stages: &mut Stages,
     ) -> Result<Arc<Entry<L::Program>>, Refusal> {
         let start = Instant::now();
-        let id = CodeId::of(archive);
-        if !context.prefix.matches(&id) {
-            return Err(Refusal {
-                error: LoadError {
-                    code: ErrorCode::BAD_HASH,
-                    message: format!(
-                        "the archive's hash is {id}, the call names {}",
-                        context.prefix
-                    ),
-                },
-                genuine: false,
-            });
-        }
-        let genuine = |error| Refusal {
-            error,
-            genuine: true,
-        };
-        let decoded = Archive::decode(archive).map_err(|error| {
-            genuine(LoadError {
-                code: error.code(),
-                message: error.to_string(),
-            })
-        })?;
+        let (id, decoded) = open(context.prefix, archive)?;
         stages.decode = micros(start);
-        let program = self.loader.load(&id, &decoded).map_err(genuine)?;
+        let program = self.loader.load(&id, &decoded).map_err(Refusal::genuine)?;
         let loaded = program.stages();
         *stages = Stages {
             queue: stages.queue,
@@ -256,7 +238,36 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
     }
 }
 
+/// Checks that these bytes are the archive that a call names, and reads it.
+pub(super) fn open(prefix: CodePrefix, bytes: &[u8]) -> Result<(CodeId, Archive<'_>), Refusal> {
+    let id = CodeId::of(bytes);
+    if !prefix.matches(&id) {
+        return Err(Refusal {
+            error: LoadError {
+                code: ErrorCode::BAD_HASH,
+                message: format!("the archive's hash is {id}, the call names {prefix}"),
+            },
+            genuine: false,
+        });
+    }
+    let archive = Archive::decode(bytes).map_err(|error| {
+        Refusal::genuine(LoadError {
+            code: error.code(),
+            message: error.to_string(),
+        })
+    })?;
+    Ok((id, archive))
+}
+
 impl Refusal {
+    /// Of an archive that is what its code id says.
+    fn genuine(error: LoadError) -> Self {
+        Self {
+            error,
+            genuine: true,
+        }
+    }
+
     fn of_panic() -> Self {
         Self {
             error: LoadError {

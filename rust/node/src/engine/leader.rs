@@ -225,11 +225,18 @@ impl<'e, F: Fabric, L: Loader> Leader<'e, F, L> {
         let Some(session) = &self.session else { return };
         let brings = header.flags.contains(Flags::HAS_ARCHIVE);
         let context = CallContext::new(Arc::clone(session), header, payload_len);
+        let shows = header.flags.contains(Flags::SHOW);
         let job = Job {
             context,
             body: std::mem::take(body),
-            work: Work::Compile,
+            work: if shows { Work::Show } else { Work::Compile },
         };
+        if shows && brings {
+            return self.engine.roster.push(job);
+        }
+        if shows {
+            return self.engine.ask_for_code(&job);
+        }
         match self.engine.cache.find(header.code, brings, job) {
             Found::Ready(entry, mut job) if !job.context.no_reply && self.runs_here(&entry) => {
                 self.entry = Some(entry);
@@ -241,11 +248,7 @@ impl<'e, F: Fabric, L: Loader> Leader<'e, F, L> {
             }),
             Found::Claimed(job) => self.engine.roster.push(job),
             Found::Waiting => {}
-            Found::Missing(job) => {
-                let engine = self.engine;
-                engine.counters.need_code.add(1);
-                engine.send_short(job.context.answered(), Kind::NeedCode, &[]);
-            }
+            Found::Missing(job) => self.engine.ask_for_code(&job),
         }
     }
 

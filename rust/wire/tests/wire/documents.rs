@@ -107,6 +107,7 @@ fn kinds_flags_and_codes() {
         (Flags::HAS_ARCHIVE, "HAS_ARCHIVE"),
         (Flags::NO_REPLY, "NO_REPLY"),
         (Flags::TIMED, "TIMED"),
+        (Flags::SHOW, "SHOW"),
     ];
     let flags = flags.map(|(flag, name)| (u32::from(flag.0), name));
     assert_eq!(

@@ -5,7 +5,7 @@ use bitcode_wire::code::CodePrefix;
 use bitcode_wire::codec::Problem;
 use bitcode_wire::frame::{
     Flags, FrameError, HEADER_LEN, Header, Kind, LAYOUT, OUTPUT_WINDOW, OutputPayload, OutputTaken,
-    SessionKey, SessionKeys, StageTimings,
+    SessionKey, SessionKeys, StageTimings, View,
 };
 
 fn encoded() -> [u8; HEADER_LEN] {
@@ -81,7 +81,10 @@ fn refuses_what_it_does_not_know() {
     );
     assert_eq!(Header::decode(&with_byte(3, 0)), Err(FrameError::Kind(0)));
     assert_eq!(Header::decode(&with_byte(3, 11)), Err(FrameError::Kind(11)));
-    assert_eq!(Header::decode(&with_byte(4, 8)), Err(FrameError::Flags(8)));
+    assert_eq!(
+        Header::decode(&with_byte(4, 16)),
+        Err(FrameError::Flags(16))
+    );
     assert_eq!(
         Header::decode(&with_byte(5, 0x80)),
         Err(FrameError::Flags(0x8000))
@@ -133,6 +136,24 @@ fn what_follows_the_payload_is_announced_and_fits_the_kind() {
         assert!(!taken(kind, Flags::TIMED, timed - 4));
         assert!(!taken(kind, Flags::TIMED, 0));
         assert!(!taken(kind, Flags::TIMED.with(Flags::HAS_ARCHIVE), timed));
+    }
+}
+
+#[test]
+fn only_calls_ask_to_be_shown_code() {
+    for kind in Kind::ALL {
+        let header = Header {
+            flags: Flags::SHOW,
+            ..Header::new(kind)
+        };
+        let seen = Header::decode(&header.encode(&sample::keys().to_node, 1));
+        match kind {
+            Kind::Call => assert_eq!(seen, Ok(header)),
+            _ => assert_eq!(seen, Err(FrameError::Flags(Flags::SHOW.0))),
+        }
+    }
+    for payload in [&[][..], &[0], &[3], &[1, 1]] {
+        assert_eq!(View::decode(payload), None);
     }
 }
 

@@ -2,8 +2,9 @@
 
 use std::sync::atomic::Ordering;
 
-use bitcode_client::CallState;
+use bitcode_client::{CallOptions, CallState, Code};
 use bitcode_wire::error::ErrorCode;
+use bitcode_wire::frame::View;
 
 use super::world::{World, archive, remote_code, value};
 use crate::EngineSettings;
@@ -109,4 +110,47 @@ fn equal_archives_are_equal_code() {
     }
     assert_eq!(world.engine.counters().compiled.get(), 1);
     assert!(origin.client.code(b"no archive".to_vec()).is_err());
+}
+
+#[test]
+fn code_is_shown_and_not_run() {
+    let world = World::new(small_cache());
+    let origin = world.origin("a");
+    let show = CallOptions::default().show(true);
+    let ask = |code: &Code, payload: &[u8]| {
+        let call = origin.call_with(code, payload, &show).unwrap();
+        world.settle(&[&origin]);
+        call
+    };
+    let code = origin.code("throw");
+    let call = ask(&code, &View::Llvm.encode());
+    assert_eq!(value(&call), b"throw in the form Llvm");
+    // This time the origin thinks that the node has the code.
+    let call = ask(&code, &View::Native.encode());
+    assert_eq!(value(&call), b"throw in the form Native");
+    assert_eq!(call.timings().unwrap().need_code, 1);
+    assert_eq!(world.engine.cache_size(), (0, 0));
+    // Nor does it matter that it has it.
+    let run = origin.call(&code, b"");
+    world.settle(&[&origin]);
+    assert_eq!(run.state(), CallState::Throw);
+    assert_eq!(ask(&code, &View::Llvm.encode()).state(), CallState::Value);
+}
+
+#[test]
+fn what_cannot_be_shown_is_refused() {
+    let world = World::new(small_cache());
+    let origin = world.origin("a");
+    let show = CallOptions::default().show(true);
+    for (word, payload, expected) in [
+        ("f", &b""[..], ErrorCode::BAD_PAYLOAD),
+        ("f", b"\x03", ErrorCode::BAD_PAYLOAD),
+        ("f", b"\x01\x01", ErrorCode::BAD_PAYLOAD),
+        ("unresolved", b"\x01", ErrorCode::UNRESOLVED_SYMBOL),
+        ("panics while loading", b"\x01", ErrorCode::INTERNAL),
+    ] {
+        let call = origin.call_with(&origin.code(word), payload, &show);
+        world.settle(&[&origin]);
+        assert_eq!(remote_code(&call.unwrap()), expected, "{word} {payload:?}");
+    }
 }

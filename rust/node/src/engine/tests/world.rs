@@ -10,7 +10,7 @@ use bitcode_transport::{MemoryFabric, MemoryHub, Segment};
 use bitcode_wire::archive::{Archive, Image, ImageKind};
 use bitcode_wire::code::CodeId;
 use bitcode_wire::error::ErrorCode;
-use bitcode_wire::frame::{SessionKeys, StageTimings};
+use bitcode_wire::frame::{SessionKeys, StageTimings, View};
 use bitcode_wire::handshake::Welcome;
 use bitcode_wire::manifest::Manifest;
 
@@ -41,7 +41,12 @@ impl Drop for Word {
 impl Loader for Words {
     type Program = Word;
 
-    fn load(&self, _: &CodeId, archive: &Archive<'_>) -> Result<Word, LoadError> {
+    fn show(&self, id: &CodeId, archive: &Archive<'_>, view: View) -> Result<String, LoadError> {
+        let _ = self.load(id, archive)?;
+        Ok(format!("{} in the form {view:?}", archive.manifest.name))
+    }
+
+    fn load(&self, _id: &CodeId, archive: &Archive<'_>) -> Result<Word, LoadError> {
         let word = archive.manifest.name;
         match word {
             "unresolved" => Err(LoadError {
