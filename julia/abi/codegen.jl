@@ -29,10 +29,38 @@ inferred(instance::MethodInstance, world::UInt) =
 const NativeCode = Ptr{Cvoid}
 
 # `policy` 1: for use outside of this process, so everything reachable is emitted anew.
-create_native(instances::Vector{MethodInstance}, parameters::Base.CodegenParams) =
-    ccall(:jl_create_native, NativeCode, (Vector{MethodInstance}, Base.CodegenParams, Cint), instances, parameters, 1)
+@static if VERSION < v"1.9-"
+    create_native(instances::Vector{MethodInstance}, parameters::Base.CodegenParams) =
+        ccall(:jl_create_native, NativeCode, (Vector{MethodInstance}, Base.CodegenParams, Cint), instances, parameters, 1)
 
-llvm_module(native::NativeCode) = ccall(:jl_get_llvm_module, ModuleRef, (NativeCode,), native)
+    # `action(module)`, where the module must not be kept.
+    with_module(action, native::NativeCode) = action(ccall(:jl_get_llvm_module, ModuleRef, (NativeCode,), native))
+
+    # The module is the code's only large part. Nothing exported frees the descriptor around it (two small tables).
+    dispose(native::NativeCode) = with_module(LLVM.DisposeModule, native)
+else
+    # Into a module and a context of the code generator's own; addresses as numbers (`imaging_mode` 0), nothing shared with package images.
+    create_native(instances::Vector{MethodInstance}, parameters::Base.CodegenParams, world::UInt) =
+        ccall(:jl_create_native, NativeCode, (Vector{MethodInstance}, LLVM.SharedModuleRef, Ptr{Base.CodegenParams}, Cint, Cint, Cint, Csize_t),
+            instances, C_NULL, Ref(parameters), 1, 0, 0, world)
+
+    function with_module(action, native::NativeCode)
+        shared = ccall(:jl_get_llvm_module, LLVM.SharedModuleRef, (NativeCode,), native)
+        lent = Ref{Any}((action, nothing))
+        GC.@preserve lent LLVM.OrcThreadSafeModuleWithModuleDo(shared, @cfunction(act_on_module, Ptr{Cvoid}, (Ptr{Cvoid}, ModuleRef)),
+            pointer_from_objref(lent))
+        return lent[][2]
+    end
+    function act_on_module(lent::Ptr{Cvoid}, mod::ModuleRef)
+        place = unsafe_pointer_to_objref(lent)::Base.RefValue{Any}
+        action = place[][1]
+        place[] = (action, action(mod))
+        return C_NULL
+    end
+
+    # Nothing exported frees the descriptor, and the module belongs to it: what can be freed is what the module holds.
+    dispose(native::NativeCode) = with_module(LLVM.empty!, native)
+end
 
 # The names of the function that is called through `jlcall`'s convention and of the specialised one, "" where there is none.
 function function_names(native::NativeCode, code::CodeInstance)
@@ -42,14 +70,49 @@ function function_names(native::NativeCode, code::CodeInstance)
     return (name(generic[]), name(special[]))
 end
 
-# The module is the code's only large part. Nothing exported frees the descriptor around it (two small tables).
-dispose(native::NativeCode) = LLVM.DisposeModule(llvm_module(native))
-
 # Is this process writing the package's precompiled file?
 is_precompiling() = ccall(:jl_generating_output, Cint, ()) != 0
 
 # Is there a method for a call of these types?
-has_method(@nospecialize(types)) = ccall(:jl_gf_invoke_lookup, Any, (Any, UInt), types, typemax(UInt)) !== nothing
+@static if VERSION < v"1.9-"
+    has_method(@nospecialize(types)) = ccall(:jl_gf_invoke_lookup, Any, (Any, UInt), types, typemax(UInt)) !== nothing
+else
+    has_method(@nospecialize(types)) = ccall(:jl_gf_invoke_lookup, Any, (Any, Any, UInt), types, nothing, typemax(UInt)) !== nothing
+end
+
+# The methods that a call with arguments of these types may mean: (intersection, static parameters, method) each; `nothing` if they are more than `limit`.
+@static if VERSION < v"1.6-"
+    function methods_for(@nospecialize(types), limit::Int, world::UInt)
+        found = Base._methods_by_ftype(types, limit, world)
+        return found === false ? nothing : Found[(match[1], match[2], match[3]) for match in found]
+    end
+else
+    function methods_for(@nospecialize(types), limit::Int, world::UInt)
+        found = Base._methods_by_ftype(types, limit, world)
+        return found isa Vector ? Found[(match.spec_types, match.sparams, match.method) for match in found] : nothing
+    end
+end
+const Found = Tuple{Any,Core.SimpleVector,Method}
+
+# Types
+
+has_layout(@nospecialize(T::DataType)) = T.layout != C_NULL
+
+# Bytes of an object of a concrete type, 0 where that depends on the object.
+@static if VERSION < v"1.7-"
+    type_size(@nospecialize(T::DataType)) = Int(T.size)
+    is_mutable_type(@nospecialize(T::DataType)) = T.mutable
+    is_abstract_type(@nospecialize(T::DataType)) = T.abstract
+    zero_initialised(@nospecialize(T::DataType)) = T.zeroinit
+    has_type_variables(@nospecialize(T::DataType)) = T.hasfreetypevars
+else
+    # The size went into the layout with 1.9, the rest into bits of `flags` with 1.7 (src/julia.h, `jl_datatype_t`).
+    type_size(@nospecialize(T::DataType)) = has_layout(T) ? Int(unsafe_load(Ptr{Base.DataTypeLayout}(T.layout)).size) : 0
+    is_mutable_type(@nospecialize(T::DataType)) = ismutabletype(T)
+    is_abstract_type(@nospecialize(T::DataType)) = isabstracttype(T)
+    zero_initialised(@nospecialize(T::DataType)) = T.flags & 0x10 != 0
+    has_type_variables(@nospecialize(T::DataType)) = T.flags & 0x01 != 0
+end
 
 # Modules
 
@@ -85,13 +148,26 @@ end
 address_of(name::AbstractString) = UInt(ccall(:dlsym, Ptr{Cvoid}, (Ptr{Cvoid}, Cstring), C_NULL, name))
 
 # The machine code at `address`, as text.
-assembly_at(address::UInt) =
-    ccall(:jl_dump_fptr_asm, Ref{String}, (UInt64, Cint, Cstring, Cstring), address, 0, "att", "none")
+@static if VERSION < v"1.9-"
+    assembly_at(address::UInt) =
+        ccall(:jl_dump_fptr_asm, Ref{String}, (UInt64, Cint, Cstring, Cstring), address, 0, "att", "none")
+else
+    assembly_at(address::UInt) =
+        ccall(:jl_dump_fptr_asm, Ref{String}, (UInt64, Bool, Cstring, Cstring, Bool), address, false, "att", "none", false)
+end
 
 # Objects
 
-# The word before an object, without the collector's bits: the address of its type.
-tag_at(address::UInt) = unsafe_load(Ptr{UInt}(address - sizeof(UInt))) & ~UInt(15)
+# The address of the type of the object at `address`: the word before it, without the collector's bits. Since 1.10 a few types stand there as a
+# small number, the place of the type in a table (`jl_small_typeof`; src/julia.h, "smalltags").
+@static if VERSION < v"1.10-"
+    @inline tag_at(address::UInt) = unsafe_load(Ptr{UInt}(address - sizeof(UInt))) & ~UInt(15)
+else
+    @inline tag_at(address::UInt) = address_for_tag(unsafe_load(Ptr{UInt}(address - sizeof(UInt))) & ~UInt(15))
+    @inline address_for_tag(tag::UInt) = tag < SMALL_TAGS << 4 ? unsafe_load(Ptr{UInt}(cglobal(:jl_small_typeof, UInt) + tag)) : tag
+    type_of_tag(tag::UInt) = object_at(address_for_tag(tag))::DataType
+    const SMALL_TAGS = UInt(64)
+end
 
 address_of_object(@nospecialize(object)) = UInt(ccall(:jl_value_ptr, Ptr{Cvoid}, (Any,), object))
 

@@ -1,7 +1,8 @@
 # Julia's own libLLVM through its C API: the instructions, constants, modules and passes that julia/capture works on.
 #
 # Mechanical: a handle type for each C pointer type, and a Julia function for each C function, no more than a ccall. The one thing
-# it knows is which library Julia itself generates code with; which LLVM that is (9 for Julia 1.5) shows in the C enumerations below.
+# it knows is which library Julia itself generates code with; which LLVM that is (9 for Julia 1.5, 15 for Julia 1.10) shows where it says so.
+# Pointers have types throughout: LLVM 15 still has them, on request.
 
 module LLVM
 
@@ -20,9 +21,14 @@ end
 
 const libllvm = find_library()
 
-# Passes that Julia adds to LLVM are exported by libjulia.
-const libjulia = something(findfirst(path -> occursin("libjulia", basename(path)), Libdl.dllist()), 0) == 0 ? "" :
-                 Libdl.dllist()[findfirst(path -> occursin("libjulia", basename(path)), Libdl.dllist())]
+# Passes that Julia adds to LLVM are exported by libjulia (not by libjulia-internal or libjulia-codegen, which it stands before since 1.6).
+function find_libjulia()
+    for path in Libdl.dllist()
+        startswith(basename(path), r"libjulia\.") && return path
+    end
+    return ""
+end
+const libjulia = find_libjulia()
 
 for name in (:Context, :Module, :Value, :Type, :Block, :Builder, :PassManager, :Buffer, :Attribute, :Use, :TargetData)
     handle = Symbol(name, :Ref)
@@ -48,6 +54,7 @@ end
 # Contexts, modules, bitcode
 @llvm ContextCreate()::ContextRef
 @llvm ContextDispose(context::ContextRef)::Cvoid
+@llvm ContextSetOpaquePointers(context::ContextRef, opaque::Cint)::Cvoid # LLVM 15 only
 @llvm ContextSetDiscardValueNames(context::ContextRef, discard::Cint)::Cvoid
 @llvm ModuleCreateWithNameInContext(name::Cstring, context::ContextRef)::ModuleRef
 @llvm DisposeModule(mod::ModuleRef)::Cvoid
@@ -90,6 +97,10 @@ end
 @llvm GetNamedFunction(mod::ModuleRef, name::Cstring)::ValueRef
 @llvm GetNamedGlobal(mod::ModuleRef, name::Cstring)::ValueRef
 @llvm GetInlineAsm(type::TypeRef, text::Ptr{UInt8}, n::Csize_t, constraints::Ptr{UInt8}, m::Csize_t, effects::Cint, align::Cint, dialect::Cint)::ValueRef
+
+# Modules that threads share (ORC's): Julia hands its own out as such since 1.9.
+const SharedModuleRef = Ptr{Cvoid}
+@llvm OrcThreadSafeModuleWithModuleDo(shared::SharedModuleRef, action::Ptr{Cvoid}, data::Ptr{Cvoid})::Ptr{Cvoid}
 
 # Values
 @llvm GetValueKind(value::ValueRef)::Cint
@@ -137,6 +148,7 @@ end
 # Instructions
 @llvm GetInstructionOpcode(instruction::ValueRef)::Cint
 @llvm InstructionEraseFromParent(instruction::ValueRef)::Cvoid
+@llvm GetICmpPredicate(comparison::ValueRef)::Cint
 @llvm GetCalledValue(call::ValueRef)::ValueRef
 @llvm GetNumArgOperands(call::ValueRef)::Cuint
 @llvm GetInstructionCallConv(call::ValueRef)::Cuint
@@ -167,6 +179,13 @@ end
 @llvm GetModuleFlag(mod::ModuleRef, key::Cstring, length::Csize_t)::Ptr{Cvoid}
 @llvm AddModuleFlag(mod::ModuleRef, behaviour::Cint, key::Cstring, length::Csize_t, value::Ptr{Cvoid})::Cvoid
 @llvm ValueAsMetadata(value::ValueRef)::Ptr{Cvoid}
+@llvm MetadataAsValue(context::ContextRef, metadata::Ptr{Cvoid})::ValueRef
+@llvm GetMDNodeNumOperands(node::ValueRef)::Cuint
+@llvm GetMDNodeOperands(node::ValueRef, operands::Ptr{ValueRef})::Cvoid
+@llvm GetMDString(node::ValueRef, length::Ptr{Cuint})::Ptr{UInt8}
+@llvm DILocationGetInlinedAt(location::Ptr{Cvoid})::Ptr{Cvoid}
+@llvm DILocationGetScope(location::Ptr{Cvoid})::Ptr{Cvoid}
+@llvm DILocationGetLine(location::Ptr{Cvoid})::Cuint
 
 # Constants
 @llvm GetConstOpcode(constant::ValueRef)::Cint
@@ -186,6 +205,8 @@ end
 @llvm GetElementType(type::TypeRef)::TypeRef
 @llvm GetPointerAddressSpace(type::TypeRef)::Cuint
 @llvm GetIntTypeWidth(type::TypeRef)::Cuint
+@llvm GetTypeContext(type::TypeRef)::ContextRef
+@llvm CountStructElementTypes(type::TypeRef)::Cuint
 @llvm GetStructName(type::TypeRef)::Ptr{UInt8}
 @llvm StructGetTypeAtIndex(type::TypeRef, i::Cuint)::TypeRef
 @llvm GetModuleDataLayout(mod::ModuleRef)::TargetDataRef
@@ -229,8 +250,15 @@ end
 
 @passes(AlwaysInliner, AggressiveDCE, BasicAliasAnalysis, CFGSimplification, CorrelatedValuePropagation, DeadStoreElimination,
     EarlyCSE, FunctionAttrs, FunctionInlining, GlobalDCE, GlobalOptimizer, GVN, IndVarSimplify, InstructionCombining, JumpThreading,
-    LICM, LoopDeletion, LoopIdiom, LoopRotate, LoopUnswitch, MemCpyOpt, PromoteMemoryToRegister, Reassociate,
+    LICM, LoopDeletion, LoopIdiom, LoopRotate, MemCpyOpt, PromoteMemoryToRegister, Reassociate,
     ScalarReplAggregates, SCCP, ScopedNoAliasAA, StripDeadPrototypes, StripSymbols, TypeBasedAliasAnalysis, ConstantMerge, DeadArgElimination)
+
+# LLVM 15 has its successor only for the new pass manager; the node runs that one.
+@static if VERSION < v"1.9-"
+    @passes LoopUnswitch
+else
+    LoopUnswitch(manager::PassManagerRef) = nothing
+end
 
 # `@julia_passes A B` : `A(manager)` adds Julia's own pass `LLVMExtraAddA`.
 macro julia_passes(names...)
@@ -240,18 +268,47 @@ end
 
 @julia_passes AllocOptPass CombineMulAddPass LowerSimdLoopPass PropagateJuliaAddrspaces RemoveJuliaAddrspacesPass
 
-TargetLibraryInfoByTriple(triple::AbstractString, manager::PassManagerRef) =
-    ccall((:LLVMExtraAddTargetLibraryInfoByTiple, libjulia), Cvoid, (Cstring, PassManagerRef), triple, manager)
+# What the C library of the target does. LLVM 15 finds that out from the module.
+@static if VERSION < v"1.9-"
+    TargetLibraryInfoByTriple(triple::AbstractString, manager::PassManagerRef) =
+        ccall((:LLVMExtraAddTargetLibraryInfoByTiple, libjulia), Cvoid, (Cstring, PassManagerRef), triple, manager)
+else
+    TargetLibraryInfoByTriple(triple::AbstractString, manager::PassManagerRef) = nothing
+end
 
 # The `i`-th entry of an instruction's location (0: its own, then what that was inlined into), or `nothing`.
-function source_location(instruction::ValueRef, i::Integer)
-    name, file = Ref{Ptr{UInt8}}(C_NULL), Ref{Ptr{UInt8}}(C_NULL)
-    line, column = Ref{Cuint}(0), Ref{Cuint}(0)
-    found = ccall((:LLVMExtraGetSourceLocation, libjulia), Cint,
-        (ValueRef, Cint, Ptr{Ptr{UInt8}}, Ptr{Ptr{UInt8}}, Ptr{Cuint}, Ptr{Cuint}), instruction, i, name, file, line, column)
-    found == 0 && return nothing
-    text(p) = p == C_NULL ? "" : unsafe_string(p)
-    return (text(name[]), text(file[]), Int(line[]))
+@static if VERSION < v"1.9-"
+    function source_location(instruction::ValueRef, i::Integer)
+        name, file = Ref{Ptr{UInt8}}(C_NULL), Ref{Ptr{UInt8}}(C_NULL)
+        line, column = Ref{Cuint}(0), Ref{Cuint}(0)
+        found = ccall((:LLVMExtraGetSourceLocation, libjulia), Cint,
+            (ValueRef, Cint, Ptr{Ptr{UInt8}}, Ptr{Ptr{UInt8}}, Ptr{Cuint}, Ptr{Cuint}), instruction, i, name, file, line, column)
+        found == 0 && return nothing
+        text(p) = p == C_NULL ? "" : unsafe_string(p)
+        return (text(name[]), text(file[]), Int(line[]))
+    end
+else
+    function source_location(instruction::ValueRef, i::Integer)
+        location = InstructionGetDebugLoc(instruction)
+        for _ in 1:i
+            location == C_NULL || (location = DILocationGetInlinedAt(location))
+        end
+        location == C_NULL && return nothing
+        scope = DILocationGetScope(location)
+        return (subprogram_name(GetTypeContext(TypeOf(instruction)), scope), subprogram_file(scope), Int(DILocationGetLine(location)))
+    end
+
+    # The third operand of a subprogram's node is its name (LLVM's DebugInfoMetadata.h, DISubprogram); of the C API's questions none asks for it.
+    function subprogram_name(context::ContextRef, subprogram::Ptr{Cvoid})
+        node = MetadataAsValue(context, subprogram)
+        operands = fill(NO_VALUE, GetMDNodeNumOperands(node))
+        length(operands) < 3 && return ""
+        GetMDNodeOperands(node, operands)
+        isnull(operands[3]) && return ""
+        length_ = Ref{Cuint}(0)
+        text = GetMDString(operands[3], length_)
+        return text == C_NULL ? "" : unsafe_string(text, length_[])
+    end
 end
 
 function subprogram_file(subprogram::Ptr{Cvoid})
@@ -305,6 +362,9 @@ const RET, BR, SWITCH, UNREACHABLE = Cint(1), Cint(2), Cint(3), Cint(7)
 const ALLOCA, LOAD, STORE, GEP = Cint(26), Cint(27), Cint(28), Cint(29)
 const PTR_TO_INT, INT_TO_PTR, BIT_CAST = Cint(39), Cint(40), Cint(41)
 const ICMP, PHI, CALL, SELECT, ADDRESS_SPACE_CAST = Cint(42), Cint(44), Cint(45), Cint(46), Cint(60)
+
+# LLVMIntPredicate
+const UNSIGNED_LESS = Cint(36)
 
 # LLVMTypeKind
 const PROCESSOR_TYPES = (Cint(4), Cint(6), Cint(15)) # X86_FP80, PPC_FP128, X86_MMX
@@ -365,5 +425,14 @@ end
 end
 Base.IteratorSize(::Type{Users}) = Base.SizeUnknown()
 Base.eltype(::Type{Users}) = ValueRef
+
+# Takes out of a module that somebody else owns what it holds.
+function empty!(mod::ModuleRef)
+    for walk in (Functions, Globals), value in walk(mod)
+        ReplaceAllUsesWith(value, GetUndef(TypeOf(value)))
+        walk === Functions ? DeleteFunction(value) : DeleteGlobal(value)
+    end
+    return nothing
+end
 
 end # module LLVM

@@ -111,7 +111,7 @@ function object_symbol(work, literal::LLVM.ValueRef, address::UInt64, element::L
     sure = is_object_type(element)
     if sure || holds(address - 8)
         tag = Codegen.tag_at(address)
-        if tag == BINDING_TAG
+        if is_binding_tag(tag)
             return add_constant!(work, address, Constant(nothing, binding_offence(binding_at(address))))
         elseif sure || (holds(tag - 8) && Codegen.tag_at(tag) == Codegen.address_of_object(DataType))
             return add_constant!(work, address, Constant(Codegen.object_at(address), nothing))
@@ -121,15 +121,6 @@ function object_symbol(work, literal::LLVM.ValueRef, address::UInt64, element::L
     symbol === nothing || return external_variable(work, symbol..., element)
     is_message(work, literal) && return text_global(work, unsafe_string(Ptr{UInt8}(address)))
     return add_constant!(work, address, Constant(nothing, address_offence(address)))
-end
-
-# Is a pointee type one that the code generator gives to objects only?
-function is_object_type(type::LLVM.TypeRef)
-    LLVM.GetTypeKind(type) == LLVM.STRUCT_TYPE || return false
-    name = LLVM.GetStructName(type)
-    name == C_NULL && return false
-    text = unsafe_string(name)
-    return startswith(text, "jl_value_t") || startswith(text, "jl_array_t")
 end
 
 function add_constant!(work, address::UInt64, constant::Constant)

@@ -17,14 +17,16 @@ if isdefined(Base, :Experimental) && isdefined(Base.Experimental, Symbol("@optle
 end
 
 using ..LLVM: LLVM
-using ..Codegen: Codegen
+using ..Codegen: Codegen, methods_for, has_layout, type_size, is_mutable_type, is_abstract_type, zero_initialised, has_type_variables
 using LinearAlgebra: LinearAlgebra
 using Random: Random
 
 export capture, archive_for, Shipped, isvalid, CaptureError, Reason
 
 include("reasons.jl")
+include("layouts.jl")
 include("versions/julia15.jl")
+include("inferred.jl")
 include("module.jl")
 include("objects.jl")
 include("addresses.jl")
@@ -172,6 +174,7 @@ function make_portable!(work::Work, entry::String, clock, debug::Bool)
     keep_reachable!(portable, entry)
     number_names!(portable)
     debug || (work.sites = mark_sites!(portable))
+    normalise!(work)
     lap!(clock, :link)
     name_lookups!(work)
     symbolise!(work)

@@ -38,7 +38,7 @@ function function_symbol(work, address::UInt64, type::LLVM.TypeRef)
             global_ = k == 0 ? add_constant!(work, address, Constant(nothing, address_offence(address))) : constant_global(work, k)
             return LLVM.ConstBitCast(global_, type)
         end
-        name, library = symbol
+        name, library = runtime_name(symbol[1]), symbol[2]
         note_library!(work, name, library)
     end
     return external_function(work.portable, name, type)
@@ -46,6 +46,7 @@ end
 
 # The declaration of the C variable `name`.
 function external_variable(work, name::String, library::String, element::LLVM.TypeRef)
+    name = runtime_name(name)
     note_library!(work, name, library)
     found = LLVM.GetNamedGlobal(work.portable.mod, name)
     LLVM.isnull(found) || return found

@@ -61,8 +61,8 @@ function chosen(narrowing::Narrowing, types::Vector{Any})
     (all_of_them === nothing || length(all_of_them) < 2) && return nothing
     has_candidate = false
     for signature in all_of_them
-        matches = Base._methods_by_ftype(signature, 1, narrowing.world)
-        matches isa Vector || return nothing
+        matches = methods_for(signature, 1, narrowing.world)
+        matches === nothing && return nothing
         isempty(matches) && continue # a `MethodError`, when it comes to that
         signature <: matches[1][1] || return nothing
         has_candidate = true

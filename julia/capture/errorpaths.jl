@@ -82,7 +82,7 @@ function splatted(body::Body, @nospecialize(call))
     f, arguments = called(call)
     known = constant(body, f)
     known === nothing && return nothing
-    first = something(known) === Core._apply_iterate ? 2 : something(known) === Core._apply_latest ? 1 : 0
+    first = something(known) === Core._apply_iterate ? 2 : something(known) === CALL_LATEST ? 1 : 0
     (first == 0 || length(arguments) < first) && return nothing
     target = constant(body, arguments[first])
     target === nothing && return nothing
@@ -144,6 +144,7 @@ end
 operands_of(@nospecialize(statement)) =
     statement isa Expr ? (statement.head === :(=) ? operands_of(statement.args[2]) : statement.args) :
     statement isa Core.PiNode ? Any[statement.val] :
+    is_return(statement) ? Any[returned(statement)] : branch_target(statement) > 0 ? Any[branch_condition(statement)] :
     statement isa Core.PhiNode ? Any[statement.values[k] for k in eachindex(statement.values) if isassigned(statement.values, k)] :
     statement isa Core.PhiCNode ? statement.values : statement isa Core.UpsilonNode ? (isdefined(statement, :val) ? Any[statement.val] : Any[]) : Any[statement]
 

@@ -10,7 +10,7 @@ end
 
 # `Type{T}` for one `T` that is always the same object.
 is_type_of_type(@nospecialize(T)) = T isa DataType && T.name === Base.unwrap_unionall(Type).name && has_one_object(T.parameters[1])
-has_one_object(@nospecialize(T)) = T isa DataType ? !T.hasfreetypevars : T isa UnionAll && T === Base.unwrap_unionall(T).name.wrapper
+has_one_object(@nospecialize(T)) = T isa DataType ? !has_type_variables(T) : T isa UnionAll && T === Base.unwrap_unionall(T).name.wrapper
 
 type_test(body::Body, call::Expr) = Expr(:call, ===, call.args[2], something(constant(body, call.args[3])).parameters[1])
 

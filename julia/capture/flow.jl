@@ -82,7 +82,7 @@ function flowing_type(narrowing::Narrowing, body::Body, flow::Vector{Any}, i::In
     elseif statement isa Union{QuoteNode,GlobalRef}
         known = constant(body, statement)
         return known === nothing ? limit : as_const(something(known))
-    elseif statement isa Union{Core.SSAValue,Core.SlotNumber}
+    elseif statement isa Union{Core.SSAValue,Parameter}
         return flowing_operand(body, flow, statement)
     end
     return limit
@@ -130,8 +130,8 @@ function type_of_combinations(narrowing::Narrowing, types::Vector{Any}, @nospeci
     all_of_them === nothing && return limit
     results = Any[]
     for signature in all_of_them
-        matches = Base._methods_by_ftype(signature, 1, narrowing.world)
-        matches isa Vector || return limit
+        matches = methods_for(signature, 1, narrowing.world)
+        matches === nothing && return limit
         isempty(matches) && continue
         match, environment, method = matches[1]
         (signature <: match && !any(E -> E isa TypeVar, environment)) || return limit
@@ -169,7 +169,7 @@ function refined_return(narrowing::Narrowing, instance::Core.MethodInstance)
     stand_in_for_globals!(narrowing, body)
     stand_in!(narrowing, body)
     refine_types!(narrowing, body, falses(length(source.code)))
-    results = (operand_type(body, statement.args[1]) for statement in source.code if is_return(statement))
+    results = (operand_type(body, returned(statement)) for statement in source.code if is_return(statement))
     return narrowing.returns[instance] = within(union_of(results), known.rettype)
 end
 

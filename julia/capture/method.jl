@@ -4,8 +4,8 @@
 # The method instance of `f(::types...)` in `world`, or the reason why there is none.
 function find_instance(@nospecialize(f), @nospecialize(types), world::UInt)
     signature = Tuple{Core.Typeof(f),types.parameters...}
-    matches = Base._methods_by_ftype(signature, -1, world)
-    if matches === false || isempty(matches)
+    matches = methods_for(signature, -1, world)
+    if matches === nothing || isempty(matches)
         return Offence(:method, "no method matches $(call_in_words(f, types))", "define one, or convert the arguments")
     elseif length(matches) > 1
         return Offence(:method, "$(length(matches)) methods may be meant by $(call_in_words(f, types))", "call it with arguments of concrete types")
@@ -126,8 +126,8 @@ function resolved_splat(narrowing::Narrowing, body::Body, call::Expr)
 end
 
 function only_method(narrowing::Narrowing, @nospecialize(types))
-    matches = Base._methods_by_ftype(types, 1, narrowing.world)
-    (matches === false || length(matches) != 1) && return nothing
+    matches = methods_for(types, 1, narrowing.world)
+    (matches === nothing || length(matches) != 1) && return nothing
     match, environment, method = matches[1]
     types <: match || return nothing
     return specialised(narrowing, method, types)

@@ -26,7 +26,7 @@ function Portable(bitcode::Vector{UInt8}; lasting::Bool=false)
 end
 
 function new_context()
-    context = LLVM.ContextCreate()
+    context = typed_context()
     LLVM.ContextSetDiscardValueNames(context, 1)
     return context
 end

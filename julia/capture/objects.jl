@@ -76,7 +76,7 @@ number(position::Int) = UInt32(position - 1)     # 0-based
 reference(position::Int) = UInt32(position)      # number + 1; 0 means none
 
 function descriptor(table::ObjectTable, @nospecialize(object))::Descriptor
-    object isa DataType && !object.hasfreetypevars && return describe_type(table, object)
+    object isa DataType && !has_type_variables(object) && return describe_type(table, object)
     object isa Symbol && return SymbolDescriptor(String(object))
     object isa String && return StringDescriptor(copy(codeunits(object)))
     is_identity_only(object) && return OpaqueDescriptor(opaque_name(object), object isa Type ? objectid(object) : 0)
@@ -144,10 +144,10 @@ function describe_type(table::ObjectTable, @nospecialize(T::DataType))
     concrete = isconcretetype(T)
     is_array = T <: Array && concrete
     flags = UInt32(0)
-    T.mutable && (flags |= MUTABLE)
+    is_mutable_type(T) && (flags |= MUTABLE)
     isbitstype(T) && (flags |= BITS)
     isdefined(T, :instance) && (flags |= SINGLETON)
-    T.abstract && (flags |= ABSTRACT)
+    is_abstract_type(T) && (flags |= ABSTRACT)
     is_array && (flags |= ARRAY)
     isprimitivetype(T) && (flags |= PRIMITIVE)
     T <: Tuple && T.name === Tuple.name && (flags |= TUPLE)
@@ -156,7 +156,7 @@ function describe_type(table::ObjectTable, @nospecialize(T::DataType))
     concrete && zero_initialised(T) && (flags |= ZEROED)
     parent = supertype(T) === T || T === Any ? UInt32(0) : reference(describe!(table, supertype(T)))
     opaque = !concrete || is_array || T === String || T === Core.SimpleVector || T === Symbol || T === Module
-    size = concrete && !is_array ? UInt32(T.size) : UInt32(0)
+    size = concrete && !is_array ? UInt32(type_size(T)) : UInt32(0)
     align = has_layout(T) ? UInt16(Base.datatype_alignment(T)) : UInt16(0)
     element_size, element_flags, ndims_, element_type = UInt32(0), UInt32(0), UInt32(0), UInt32(0)
     if is_array
@@ -168,7 +168,7 @@ function describe_type(table::ObjectTable, @nospecialize(T::DataType))
     pointers = opaque ? UInt32[] : reference_offsets(T)
     # Padding and references are what comparing and hashing need to know of the fields; bits without holes are bits.
     fields = opaque || (isempty(pointers) && !has_padding(T)) ? NTuple{4,UInt32}[] : describe_fields(table, T)
-    return TypeDescriptor(type_name(T), flags, size, align, pointers, element_size, element_flags, ndims_, parent, type_hash(T) % UInt32, element_type, fields)
+    return TypeDescriptor(type_name(T), flags, size, align, pointers, element_size, element_flags, ndims_, parent, T.hash % UInt32, element_type, fields)
 end
 
 function element_layout(@nospecialize(E))

@@ -8,7 +8,7 @@ function remaining_types(body::Body, i::Int, call::Expr)
     types = Any[operand_type(body, parts[1])]
     for operand in parts[2]
         T = operand_type(body, operand)
-        if T isa Union && operand isa Union{Core.SSAValue,Core.SlotNumber}
+        if T isa Union && operand isa Union{Core.SSAValue,Parameter}
             excluded = excluded_types(body, i, operand)
             T = Union{(M for M in Base.uniontypes(T) if !any(E -> M <: E, excluded))...}
         end
@@ -25,7 +25,7 @@ function excluded_types(body::Body, i::Int, @nospecialize(operand))
         test = only_entry(body, start)
         test == 0 && break
         if branch_target(body.source.code[test]) == start
-            T = tested_type(body, body.source.code[test].args[1], operand)
+            T = tested_type(body, branch_condition(body.source.code[test]), operand)
             T === nothing || push!(excluded, T)
         end
         i = test
@@ -76,8 +76,8 @@ end
 function settled_call(narrowing::Narrowing, body::Body, i::Int, call::Expr, doomed::Bool)
     types = remaining_types(body, i, call)
     any(T -> T === Union{}, types) && return nothing
-    matches = Base._methods_by_ftype(Tuple{types...}, 1, narrowing.world)
-    matches isa Vector && isempty(matches) && return deferred_call(body, call, deferred_throw, MethodError)
+    matches = methods_for(Tuple{types...}, 1, narrowing.world)
+    matches !== nothing && isempty(matches) && return deferred_call(body, call, deferred_throw, MethodError)
     target = only_method(narrowing, Tuple{types...})
     f, arguments = called(call)
     certain = Any[operand_type(body, a) === T ? a : Core.PiNode(a, T) for (a, T) in zip(arguments, types[2:end])]

@@ -73,7 +73,7 @@ function flat_crossing(@nospecialize(T), within::Vector{Any})
     is_plain(T) && return sizeof(T) == 0 ? NOTHING_TO_SEND : BITS
     isbitstype(T) && return GRAPH
     T <: Array && return is_plain(eltype(T)) ? ARRAY : GRAPH
-    T.mutable && return GRAPH
+    Codegen.is_mutable_type(T) && return GRAPH
     is_opaque(T) && return GRAPH
     any(W -> W === T, within) && return GRAPH
     push!(within, T)

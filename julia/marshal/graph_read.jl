@@ -469,7 +469,7 @@ function read_plan(@nospecialize(T))
         slots = reference_slots(E)
         return plan(isempty(slots) ? PLAN_BYTES : PLAN_INLINE, Int(Base.elsize(T)), ndims(T), slots, pointer_places(E), selector_places(E))
     end
-    return plan(PLAN_STRUCT, Int(T.size), 0, reference_slots(T), pointer_places(T), selector_places(T))
+    return plan(PLAN_STRUCT, Codegen.type_size(T), 0, reference_slots(T), pointer_places(T), selector_places(T))
 end
 
 # Where inline unions have their selectors, and how many members they have.

@@ -287,7 +287,7 @@ end
 
 # --- values ------------------------------------------------------------------------------------------------------------------
 
-@inline type_address(address::UInt) = unsafe_load(Ptr{UInt}(address - 8)) & ~UInt(15)
+@inline type_address(address::UInt) = Codegen.tag_at(address)
 address_of(@nospecialize(object)) = UInt(object_memory(object))
 
 const STRING_TYPE = Ref(UInt(0))
@@ -512,7 +512,7 @@ function plan_of(plans::Plans, @nospecialize(T))
     slots = Int[s.first for s in reference_slots(T)]
     # A struct that nobody described cannot be filled: the fields of built-in types are described by archives, too.
     isempty(slots) || haskey(plans.numbers, T) || (number = NO_NUMBER)
-    return Plan(T, PLAN_STRUCT, number, Int(T.size), 0, slots, pointer_places(T), T.mutable || !isempty(slots),
+    return Plan(T, PLAN_STRUCT, number, Codegen.type_size(T), 0, slots, pointer_places(T), Codegen.is_mutable_type(T) || !isempty(slots),
                 table_by_identity(T) !== false && !any(D -> D === T, plans.tables))
 end
 

@@ -63,8 +63,8 @@ argument_type(@nospecialize(T)) = is_type_constant(T) ? TypeArgument{T.parameter
 # The method with the arguments of types `A`, if there is exactly one.
 function method_of(@nospecialize(F), @nospecialize(A))
     here(@nospecialize(T)) = T <: TypeArgument ? Type{T.parameters[1]} : T
-    found = Base._methods_by_ftype(Tuple{here(F),map(here, A.parameters)...}, 2, world_counter())
-    return found isa Array && length(found) == 1 ? found[1][3]::Method : nothing
+    found = Codegen.methods_for(Tuple{here(F),map(here, A.parameters)...}, 2, world_counter())
+    return found !== nothing && length(found) == 1 ? found[1][3]::Method : nothing
 end
 
 function callable_name(@nospecialize(F))
