@@ -105,6 +105,8 @@ has_layout(@nospecialize(T::DataType)) = T.layout != C_NULL
     is_abstract_type(@nospecialize(T::DataType)) = T.abstract
     zero_initialised(@nospecialize(T::DataType)) = T.zeroinit
     has_type_variables(@nospecialize(T::DataType)) = T.hasfreetypevars
+    # How many of its fields, from the first on, every constructor sets.
+    initialised_fields(@nospecialize(T::DataType)) = Int(T.ninitialized)
 else
     # The size went into the layout with 1.9, the rest into bits of `flags` with 1.7 (src/julia.h, `jl_datatype_t`).
     type_size(@nospecialize(T::DataType)) = has_layout(T) ? Int(unsafe_load(Ptr{Base.DataTypeLayout}(T.layout)).size) : 0
@@ -112,6 +114,7 @@ else
     is_abstract_type(@nospecialize(T::DataType)) = isabstracttype(T)
     zero_initialised(@nospecialize(T::DataType)) = T.flags & 0x10 != 0
     has_type_variables(@nospecialize(T::DataType)) = T.flags & 0x01 != 0
+    initialised_fields(@nospecialize(T::DataType)) = fieldcount(T) - Int(T.name.n_uninitialized)
 end
 
 # Modules

@@ -72,14 +72,22 @@ mutable struct Shipped
     numbers::IdDict{Any,Int}  # the places of `objects` (from 1), by identity
     plans::Any                # what julia/marshal makes of them, once it is asked
     sites::Vector{Site}       # places in the source, by the numbers that the code has for them (from 1)
+    settings::Any             # those of `BigFloat`s that the code was captured with, if it goes by them
 end
+
+# Precision and rounding of `BigFloat`s are variables of this process: constants of the code, which starts with what they are here. (Asked for
+# each time: in a constant of our own precompilation would keep copies.)
+settings() = (Base.MPFR.DEFAULT_PRECISION, Base.MPFR.ROUNDING_MODE)
+settings_for(objects::Vector{Any}) = any(object -> any(setting -> setting === object, settings()), objects) ? map(getindex, settings()) : nothing
 
 """
     isvalid(shipped) -> Bool
 
-Would a call now still run what was captured? False once a method that the code relies on was redefined.
+Would a call now still run what was captured? False once a method that the code relies on was redefined, or `setprecision` or `setrounding` changed
+what its `BigFloat`s start with.
 """
 function isvalid(shipped::Shipped)
+    shipped.settings === nothing || shipped.settings === map(getindex, settings()) || return false
     world = Base.get_world_counter()
     world == shipped.checked && return true
     still_valid(shipped.codes, world) || return false
@@ -213,7 +221,7 @@ function finish(work::Work, emitted::Emitted, world::UInt, clock, name::String, 
     bytes = archive_bytes(manifest, [image])
     lap!(clock, :write)
     return Shipped(bytes, work.table.objects, work.deferrable, imports, dependencies, functions,
-        code_instances(emitted.instances, world), world, clock.laps, work.table.index, nothing, work.sites)
+        code_instances(emitted.instances, world), world, clock.laps, work.table.index, nothing, work.sites, settings_for(work.table.objects))
 end
 
 const ABI_NAME = "julia-$(VERSION.major).$(VERSION.minor)-$(8sizeof(Int))le"
@@ -222,8 +230,8 @@ const PRODUCER = "BitCode.jl 0.1.0, Julia $VERSION"
 # Describes the constants that are still used; their symbols get the numbers of the manifest. Two addresses may hold the same value.
 # Then `extra`: what the code does not name, but its arguments or its result may hold.
 function number_objects!(work::Work, extra::Vector{Any})
-    work.table = ObjectTable()
     mod = work.portable.mod
+    work.table = ObjectTable(takes_fields_by_number(mod))
     for g in LLVM.Globals(mod)
         k = constant_position(g)
         k == 0 && continue
@@ -236,6 +244,12 @@ function number_objects!(work::Work, extra::Vector{Any})
         LLVM.DeleteGlobal(g)
     end
     foreach(object -> describe!(work.table, object), extra)
+end
+
+# Does the code take apart what it knows no type of? Then the runtime has to know where the fields are.
+takes_fields_by_number(mod::LLVM.ModuleRef) = any(("jl_get_nth_field_checked", "jl_f_getfield", "bc_splat_tuple")) do symbol
+    f = LLVM.GetNamedFunction(mod, symbol)
+    return !LLVM.isnull(f) && is_used(f)
 end
 
 # External symbols of the finished module: those of the runtime, and those of libraries.

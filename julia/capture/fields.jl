@@ -26,6 +26,9 @@ end
 
 # What a type consists of: settled where the type is known, refused where it is not (`type_details`).
 const TYPE_DETAILS = (:types, :names, :parameters)
+# What else a type says of itself in plain values. A node's types say the same; but of a type that is one constant Julia's compiler looks it
+# up by name.
+const TYPE_TRAITS = filter(name -> isbitstype(fieldtype(DataType, name)) && fieldtype(DataType, name) != Ptr{Cvoid}, fieldnames(DataType))
 
 # The name of the detail, if the call is such a question, put by `question` (`getfield` or `isdefined`).
 function asked_detail(body::Body, @nospecialize(call), question = getfield)
@@ -33,7 +36,7 @@ function asked_detail(body::Body, @nospecialize(call), question = getfield)
     f, name = constant(body, call.args[1]), constant(body, call.args[3])
     (f === nothing || something(f) !== question || name === nothing) && return nothing
     detail = something(name)
-    detail in TYPE_DETAILS || detail === :name || return nothing
+    detail in TYPE_DETAILS || detail in TYPE_TRAITS || detail === :name || return nothing
     T = operand_type(body, call.args[2])
     return T isa Type && (T <: Type || T <: Core.TypeName) ? detail : nothing
 end

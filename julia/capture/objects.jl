@@ -49,8 +49,9 @@ struct ObjectTable
     objects::Vector{Any}
     descriptors::Vector{Union{Nothing,Descriptor}}
     index::IdDict{Any,Int}
+    all_fields::Bool # the fields of every struct are described, also where its bytes tell enough to compare it
 end
-ObjectTable() = ObjectTable(Any[], Union{Nothing,Descriptor}[], IdDict{Any,Int}())
+ObjectTable(all_fields::Bool = false) = ObjectTable(Any[], Union{Nothing,Descriptor}[], IdDict{Any,Int}(), all_fields)
 
 struct Undescribable <: Exception
     object::Any
@@ -167,7 +168,7 @@ function describe_type(table::ObjectTable, @nospecialize(T::DataType))
     end
     pointers = opaque ? UInt32[] : reference_offsets(T)
     # Padding and references are what comparing and hashing need to know of the fields; bits without holes are bits.
-    fields = opaque || (isempty(pointers) && !has_padding(T)) ? NTuple{4,UInt32}[] : describe_fields(table, T)
+    fields = opaque || (isempty(pointers) && !has_padding(T) && !table.all_fields) ? NTuple{4,UInt32}[] : describe_fields(table, T)
     return TypeDescriptor(type_name(T), flags, size, align, pointers, element_size, element_flags, ndims_, parent, T.hash % UInt32, element_type, fields)
 end
 

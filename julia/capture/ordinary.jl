@@ -115,6 +115,14 @@ catch e
 end
 @generated field_names(::Type{T}) where {T} = answer_for_type(fieldnames, T)
 @generated field_count(::Type{T}) where {T} = answer_for_type(fieldcount, T)
+@generated function field_type(::Type{T}, i::Int) where {T}
+    (isconcretetype(T) && !(T <: Type)) || return :(type_details(T, :types))
+    answer = :(throw(BoundsError(T, i)))
+    for k in fieldcount(T):-1:1
+        answer = Expr(:if, :(i === $k), QuoteNode(fieldtype(T, k)), answer)
+    end
+    return answer
+end
 @generated field_types(::Type{T}) where {T} = answer_for_type(fieldtypes, T)
 
 # What a type consists of, asked of a type that is only known when the code runs: no node knows it, and capture refuses the symbol
@@ -161,7 +169,7 @@ STAND_INS["jl_gf_invoke_lookup"] = method_for
 function register_stand_ins!()
     for (f, stand_in) in (display => display_text, sleep => sleep_here, Base._trywait => wait_for_timer,
             Base.show => show_type, Base.show_datatype => show_type, Base.Grisu.getbuf => digits_buffer, hasmethod => has_method,
-            fieldnames => field_names, fieldcount => field_count, fieldtypes => field_types,
+            fieldtype => field_type, fieldnames => field_names, fieldcount => field_count, fieldtypes => field_types,
             Base._show_default => show_struct, Base.gettypeinfos => pair_types)
         FUNCTION_STAND_INS[f] = stand_in
     end

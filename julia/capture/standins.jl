@@ -140,7 +140,7 @@ function stand_in!(narrowing::Narrowing, body::Body)
             continue
         end
         detail = known_detail(body, call)
-        if detail !== nothing && something(detail) isa Union{Core.SimpleVector,Bool}
+        if detail !== nothing && !(something(detail) isa Core.TypeName)
             body.source.code[i] = QuoteNode(something(detail))
             continue
         end

@@ -76,12 +76,16 @@ function flat_crossing(@nospecialize(T), within::Vector{Any})
     Codegen.is_mutable_type(T) && return GRAPH
     is_opaque(T) && return GRAPH
     any(W -> W === T, within) && return GRAPH
+    may_lack_fields(T) && return GRAPH
     push!(within, T)
     flat = all(F -> flat_crossing(F, within) != GRAPH, fieldtypes(T))
     pop!(within)
     flat || return GRAPH
     return isdefined(T, :instance) ? NOTHING_TO_SEND : RECORD
 end
+
+# Does `T` have references that its constructors may leave undefined (the second superdiagonal of a `Tridiagonal`)? Only the graph knows UNDEF.
+may_lack_fields(@nospecialize(T)) = any(i -> !Base.allocatedinline(fieldtype(T, i)), Codegen.initialised_fields(T)+1:fieldcount(T))
 
 # May an array in a flat `T` that is there or not, by the member of a union, be the same as another? That is a matter for the graph, which
 # keeps all identities; those of arrays that are always there `pack.jl` keeps.

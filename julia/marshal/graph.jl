@@ -11,12 +11,14 @@ const BUILTIN_TYPES = Any[
     InterruptException, UndefKeywordError,
 ]
 const FIRST_ARCHIVE_TYPE = 0x10000
+const TUPLE_TYPE = 0x0000ffff # a tuple type, told by its parts
 const BUILTIN_NUMBERS = IdDict{Any,Int}(BUILTIN_TYPES[i] => i for i in eachindex(BUILTIN_TYPES))
 
 # As the first byte of a value in a graph.
 module Tag
 const UNDEF, OBJECT, BACKREF, STRUCT, ARRAY, STRING, SYMBOL, BUILTIN = 0x00, 0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07
 const TYPE, INTS, OPAQUE, SVEC, DEFERRED, LONG_STRING, BIG_INT, BIG_FLOAT = 0x08, 0x09, 0x0a, 0x0b, 0x0c, 0x0d, 0x0e, 0x0f
+const TUPLE = 0x10
 end
 
 # As what the elements of an array are written.

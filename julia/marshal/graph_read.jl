@@ -229,6 +229,16 @@ function take_type(r::GraphReader, number::UInt32 = take_number(r, UInt32))
     return type
 end
 
+# The type of a tuple that the node made itself: that of each part, which may be such a tuple.
+function take_tuple_type(r::GraphReader, depth::Int)
+    count = Int(take_number(r, UInt32))
+    4 * count <= r.stop - r.at || broken(ENDS_EARLY)
+    depth <= GRAPH_DEPTH || broken("it is nested more than $GRAPH_DEPTH deep")
+    return Tuple{Any[take_part_type(r, take_number(r, UInt32), depth) for _ in 1:count]...}
+end
+
+take_part_type(r::GraphReader, number::UInt32, depth::Int) = number == TUPLE_TYPE ? take_tuple_type(r, depth + 1) : take_type(r, number)
+
 function archive_object(r::GraphReader, index::Integer)
     index < length(r.objects) || broken("the archive has no object $index")
     return r.objects[index+1]
@@ -261,6 +271,7 @@ function read_value!(r::GraphReader)
     end
     tag == Tag.BIG_INT && return read_big_int!(r)
     tag == Tag.BIG_FLOAT && return read_big_float!(r)
+    tag == Tag.TUPLE && return read_struct!(r, plan_for!(r, take_tuple_type(r, 0)))
     if tag == Tag.OPAQUE
         r.exception || broken("a result holds what could not be sent")
         return OpaqueValue(take_text(r))
@@ -343,8 +354,7 @@ function deferred_call(@nospecialize(f), arguments::Vector{Any})
     end
 end
 
-function read_struct!(r::GraphReader)
-    number = read_plan!(r)
+function read_struct!(r::GraphReader, number::Int = read_plan!(r))
     plan = r.plans[number]
     type = plan.type
     plan.kind == PLAN_STRUCT || broken("a `$type` is no struct")
@@ -442,15 +452,17 @@ function read_plan!(r::GraphReader)
     number = take_number(r, UInt32)
     number == r.last && r.last_plan != 0 && return r.last_plan
     found = get(r.by_number, number, 0)
-    if found == 0
-        plan = read_plan(take_type(r, number))
-        isempty(plan.pointers) || plan.type === Regex || r.exception ||
-            throw(Unsendable("holds a `$(plan.type)`, which holds a pointer", "the result", nothing))
-        push!(r.plans, plan)
-        found = r.by_number[number] = length(r.plans)
-    end
+    found == 0 && (found = r.by_number[number] = plan_for!(r, take_type(r, number)))
     r.last, r.last_plan = number, found
     return found
+end
+
+function plan_for!(r::GraphReader, @nospecialize(T))
+    plan = read_plan(T)
+    isempty(plan.pointers) || plan.type === Regex || r.exception ||
+        throw(Unsendable("holds a `$(plan.type)`, which holds a pointer", "the result", nothing))
+    push!(r.plans, plan)
+    return length(r.plans)
 end
 
 only_address(@nospecialize(F)) = F isa DataType && isconcretetype(F) ? address_of(F) : UInt(0)

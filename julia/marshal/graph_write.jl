@@ -115,7 +115,8 @@ function reset!(w::GraphWriter, bytes::Vector{UInt8})
     w.count = 0
     w.depth = 0
     if w.seen > 0
-        if length(w.keys) > 1 << 16
+        # Emptied by every call, so no larger than what calls like the last one need.
+        if length(w.keys) > min(1 << 16, 16 * max(w.seen, SEEN_AT_FIRST))
             w.keys, w.numbers = zeros(UInt, SEEN_AT_FIRST), zeros(UInt32, SEEN_AT_FIRST)
         else
             fill!(w.keys, 0)

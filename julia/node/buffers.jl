@@ -38,7 +38,11 @@ end
     return isempty(free) ? CallBuffer() : pop!(free)
 end
 
+# What a buffer keeps of a large call's memory.
+const LARGEST_KEPT = 1 << 20
+
 @noinline function give_back(buffer::CallBuffer)
+    length(buffer.head) > LARGEST_KEPT && (buffer.head = Vector{UInt8}(undef, BUFFER_SIZE))
     push!(@inbounds(FREE_BUFFERS[Threads.threadid()]), buffer)
     return nothing
 end

@@ -125,6 +125,9 @@ end
 # One writer for each thread at least: writing does not yield.
 const FREE_WRITERS = Vector{GraphWriter}[]
 
+# What a writer that waits writes into: not the last call's memory, which it would keep.
+const NO_BYTES = UInt8[]
+
 """
     pack_graph!(buffer, Ref{Any}(values), node, site, code) -> (Int, API.Handle)
 
@@ -143,6 +146,7 @@ As `pack!`, for values with references; and the code to call, which is another o
         write_graph!(writer, buffer.head, plans_of(site), values)
     end
     segments = graph_segments!(buffer, writer, length)
+    writer.bytes = NO_BYTES
     push!(writers, writer)
     return segments, code
 end

@@ -65,6 +65,9 @@ The code to call at this site over this client, or C_NULL if `prepare` has to se
     return @inbounds site.codes[client.index]
 end
 
+# No world is this one.
+const NO_WORLD = typemax(UInt)
+
 """
     prepare(site, client, Ref{Any}((f, arguments, keywords))) -> API.Handle
 
@@ -84,7 +87,8 @@ Make the site's code the one that a local call would run now: capture it if it n
             learn_types!(site, Ref{Any}(payload(call[]...)), IdDict{Any,Int}(T => 1 for T in site.job.types))
             site.shipped, site.result = capture(site.job, site.types), site.job.result
         end
-        site.world = world
+        # Code that goes by variables of this process is looked at before each call.
+        site.world = site.shipped.settings === nothing ? world : NO_WORLD
         return code_for(site, client)
     end
 end

@@ -65,6 +65,23 @@ end
     @test isequal(small, Union{Int,Missing}[missing, 7]) || isequal(small, Union{Int,Missing}[7, missing])
 end
 
+# The types of a tuple's parts: a tuple stands for a tuple type that is told by its parts, too.
+parts(types) = [u32(length(types)); (T isa Tuple ? [u32(0xffff); parts(T)] : T isa Int ? object(T) : builtin(T) for T in types)...]
+tuple_of(types, raw, fields...) = [0x10; parts(types); u32(length(raw)); raw; u32(length(fields)); fields...]
+
+@testset "tuples whose types the archive does not describe" begin
+    @test decode(tuple_of((Symbol, Symbol), zeros(UInt8, 16), symbol("a"), symbol("b"))) === (:a, :b)
+    @test decode(tuple_of((Int, (UInt8, ()), String), [bytes_of(5); 0x07; zeros(UInt8, 15)], text("x"))) === (5, (0x07, ()), "x")
+    @test decode(tuple_of((), UInt8[])) === ()
+    v = decode([0x04; object(0); u32(1); u64(1); 0x01; tuple_of((0, Int), [zeros(UInt8, 8); bytes_of(3)], [0x02; u32(0)])], Any[Vector{Any}])
+    @test v[1][1] === v && v[1][2] === 3
+    # Of another size; with a part that is not of its type; with more parts than there are bytes; without an end.
+    @test_throws MalformedGraph decode(tuple_of((Int, Int), zeros(UInt8, 8)))
+    @test decode(tuple_of((Symbol,), zeros(UInt8, 8), text("no symbol"))) isa OpaqueValue
+    @test_throws MalformedGraph decode([0x10; u32(0x40000000)])
+    @test_throws MalformedGraph decode([0x10; repeat([u32(1); u32(0xffff)], 10_000)])
+end
+
 @testset "what could not be sent keeps its name" begin
     e = decode(structure(object(0), zeros(UInt8, sizeof(Mine)), opaque("Main.secret")), Any[Mine])
     @test e.what isa OpaqueValue && sprint(show, e.what) == "Main.secret"

@@ -68,6 +68,12 @@ end
         @test agrees(x -> string(BigFloat(x) / 3), 2.5)
         @test agrees(x -> repr(BigFloat(x)^50), 2.5)
     end
+    # Precision and rounding are those that hold here when the call is made.
+    third(x) = BigFloat(x) / 3
+    for change in (setprecision, (f, T, bits) -> setrounding(f, T, bits > 64 ? RoundUp : RoundDown)), bits in (64, 300)
+        change(() -> (@test agrees(third, 2.0)), BigFloat, bits)
+        @test agrees(third, 2.0)
+    end
     # Exponents as far as MPFR goes, on every thread.
     @test agrees(x -> exponent(BigFloat(2)^x), 10^15)
     # Constants that MPFR keeps for a thread are in memory of a call.

@@ -109,6 +109,7 @@ fn the_tags_are_these() {
         (tag::LONG_STRING, "LONG_STRING"),
         (tag::BIG_INT, "BIG_INT"),
         (tag::BIG_FLOAT, "BIG_FLOAT"),
+        (tag::TUPLE, "TUPLE"),
     ];
     assert_eq!(numbers, expected);
 }

@@ -357,7 +357,8 @@ unsafe fn field_of_unknown(value: *mut Value, cell: &TypeCell, index: usize) -> 
         // SAFETY: called from shipped code.
         return unsafe { jl_box_int64(item) };
     }
-    if record.size as usize == 8 * record.pointers.len() {
+    // Not tuples, whose parts may take no bytes.
+    if record.size as usize == 8 * record.pointers.len() && !cell.is(flag::TUPLE) {
         match record.pointers.get(index) {
             // SAFETY: a reference slot.
             Some(&at) => return unsafe { reference(value, at as usize) },

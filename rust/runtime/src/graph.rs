@@ -7,6 +7,7 @@
 
 mod big;
 mod read;
+mod unnamed;
 mod value;
 
 pub(crate) use read::Reader;
@@ -55,6 +56,7 @@ pub mod tag {
     pub const LONG_STRING: u8 = 13;
     pub const BIG_INT: u8 = 14;
     pub const BIG_FLOAT: u8 = 15;
+    pub const TUPLE: u8 = 16;
 }
 
 /// How the elements of an ARRAY are written.
@@ -523,26 +525,30 @@ impl Encoder<'_> {
     }
 
     unsafe fn structure(&mut self, value: *mut Value, ty: *const DataType, record: &Record) {
-        let size = record.size as usize;
         let number = match self.type_reference(ty, record) {
             Some(number) => number,
             None => {
                 // SAFETY: an object of that type.
-                return unsafe { self.unnamed(value, ty, record) };
+                return unsafe { self.unnamed(value, ty) };
             }
         };
-        if record.flags & flag::BITS == 0 {
-            self.number(value);
-        } else {
-            // No identity: it is written again where it is met again.
-            self.numbered += 1;
-        }
+        self.count_object(value, record);
         if let Some(kind) = big::kind(record) {
             // SAFETY: of that type.
             return unsafe { self.big(value, kind, number) };
         }
         self.out.push(tag::STRUCT);
         self.u32(number);
+        // SAFETY: an object of that type.
+        unsafe { self.contents(value, record) };
+    }
+
+    /// The bytes of a struct, and what its slots refer to.
+    ///
+    /// # Safety
+    /// - `value` is an object of that type.
+    unsafe fn contents(&mut self, value: *mut Value, record: &Record) {
+        let size = record.size as usize;
         self.u32(record.size);
         let start = self.out.len();
         // SAFETY: an object has its type's size.
@@ -559,23 +565,6 @@ impl Encoder<'_> {
                 left: 1,
             });
         }
-    }
-
-    /// Of a type that the origin has no number for: indices that the runtime made, or a name.
-    unsafe fn unnamed(&mut self, value: *mut Value, ty: *const DataType, record: &Record) {
-        let count = if record.builtin == id::EMPTY_TUPLE {
-            Some(0)
-        } else {
-            self.builtins.index_tuple_length(ty)
-        };
-        let Some(count) = count else {
-            return self.opaque(&record.name);
-        };
-        self.out.push(tag::INTS);
-        self.u32(count as u32);
-        // SAFETY: a tuple of so many words.
-        self.out
-            .extend(unsafe { std::slice::from_raw_parts(value.cast::<u8>(), 8 * count) });
     }
 
     fn opaque(&mut self, name: &str) {

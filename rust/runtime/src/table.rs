@@ -82,7 +82,7 @@ fn runtime() -> Vec<(&'static str, usize)> {
             jl_array_grow_end, jl_array_grow_beg, jl_array_grow_at, jl_array_sizehint, jl_array_ptr_1d_push,
             jl_array_del_at, jl_array_del_beg, jl_array_del_end, jl_array_to_string, jl_arraylen, jl_arrayref, jl_arrayset,
             jl_arrayunset, jl_array_isassigned, jl_array_ptr_copy, jl_array_data_owner, jl_array_ptr, jl_array_rank,
-            jl_array_size, jl_array_cconvert_cstring,
+            jl_array_size, jl_array_cconvert_cstring, jl_array_typetagdata,
         },
         string::{
             jl_alloc_string, jl_pchar_to_string, jl_cstr_to_string, jl_string_ptr, jl_string_len, jl_symbol_name,

@@ -6,7 +6,7 @@ use crate::function::{Args, cell_of, jl_get_nth_field_checked};
 use crate::layout::{DataType, Value, set_reference_at};
 use crate::memory::{check_stack, object};
 use crate::thread::ThreadState;
-use crate::types::{self, TypeCell, TypeDescription, flag};
+use crate::types::{self, TypeCell, TypeDescription, TypeRef, flag};
 use std::ptr;
 
 /// `tuple(x...)`.
@@ -130,6 +130,23 @@ fn parameter_names(name: &str) -> Vec<&str> {
             character == ',' && depth == 0
         })
         .collect()
+}
+
+/// The types of a tuple's parts, by their names: `None` if it is no tuple, or if one of them is not the type that was meant. Nothing in
+/// here throws.
+pub(crate) fn part_types(tuple: &TypeCell) -> Option<Vec<TypeRef>> {
+    if !tuple.is(flag::TUPLE) && tuple.record().builtin != id::EMPTY_TUPLE {
+        return None;
+    }
+    let names = parameter_names(&tuple.record().name);
+    let types: Vec<_> = names.into_iter().map_while(types::find).collect();
+    let end = types.iter().fold(0, |at, ty| {
+        let place = place(ty, at);
+        place.offset + place.size
+    });
+    let align = tuple.record().align.max(1) as usize;
+    let whole = types.len() == field_count(tuple);
+    (whole && crate::layout::round_up(end, align) == tuple.record().size as usize).then_some(types)
 }
 
 /// A field of a tuple.

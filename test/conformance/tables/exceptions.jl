@@ -264,10 +264,6 @@ end
     sum(Any[])
 end
 
-@refused "exceptions: a function of Julia's runtime is called that nodes do not offer" begin
-    sort([1, missing])
-end
-
 @refused "exceptions: the text of an exception may be of any string type" begin
     caught_text(() -> error("boom"))
     caught_text(() -> throw(ArgumentError("no")))

@@ -257,6 +257,6 @@ end
     alias_value()
 end
 
-@mistaken "the manual: arrays" begin
+@calls "the manual: arrays reduced along dimensions" begin
     reductions([1 2; 3 4])
 end

@@ -465,7 +465,11 @@ end
     base64decode("!!!")
 end
 
-@mistaken "standard library: LinearAlgebra" begin
+@calls "standard library: LinearAlgebra, fields that are not there" begin
     identity(Tridiagonal([1], [2, 3], [4]))
+    Tridiagonal([1.0], [2.0, 3.0], [4.0]) * [1.0, 2.0]
     dropdims([1 2 3]; dims = 1)
+    dropdims([1 2 3]; dims = 2)
+    minimum([1 2; 3 4]; dims = 2)
+    maximum([1.0 2.0; 3.0 4.0]; dims = (1, 2))
 end

@@ -333,6 +333,7 @@ end
     join([1.5, 2.5], ", ")
     sprint(show, 1.5f0)
     type_name_of(1.5)
+    repr((a = 1, b = "x"))
 end
 
 @refused "strings: a function of Julia's runtime is called that nodes do not offer" begin
@@ -356,7 +357,6 @@ end
 end
 
 @mistaken "strings: showing values" begin
-    repr((a = 1, b = "x"))
     repr(1 => 2)
     repr([[1], [2]])
 end

@@ -150,6 +150,15 @@ pub(crate) unsafe extern "C" fn jl_array_ptr(array: *mut Array) -> *mut u8 {
     unsafe { Header::new(array) }.data()
 }
 
+/// Where the selectors are of an array of unions.
+///
+/// # Safety
+/// - `array` is an array of unions of bits types.
+pub(crate) unsafe extern "C" fn jl_array_typetagdata(array: *mut Array) -> *mut u8 {
+    // SAFETY: the caller's promise.
+    unsafe { Header::new(array) }.selectors()
+}
+
 /// The number of dimensions.
 ///
 /// # Safety

@@ -16,6 +16,7 @@ enum Node {
     Object(u32),
     Backref(u32),
     Struct(u32, Vec<u8>, Vec<Node>),
+    Tuple(Vec<u32>, Vec<u8>, Vec<Node>),
     Array(u32, Vec<u64>, Vec<u8>),
     References(u32, Vec<u64>, Vec<Node>),
     Elided(u32, Vec<u64>),
@@ -50,6 +51,19 @@ impl Reader<'_> {
         u64::from_le_bytes(self.take(8).try_into().unwrap())
     }
 
+    /// The types of a tuple's parts, those of inner tuples behind the mark.
+    fn parts(&mut self) -> Vec<u32> {
+        let count = self.u32();
+        let mut parts = vec![count];
+        for _ in 0..count {
+            parts.push(self.u32());
+            if parts.last() == Some(&unnamed::TUPLE_TYPE) {
+                parts.extend(self.parts());
+            }
+        }
+        parts
+    }
+
     fn nodes(&mut self, count: u64) -> Vec<Node> {
         (0..count).map(|_| self.node()).collect()
     }
@@ -64,6 +78,13 @@ impl Reader<'_> {
                 let bytes = self.take(size as usize);
                 let count = self.u32();
                 Node::Struct(ty, bytes, self.nodes(count.into()))
+            }
+            tag::TUPLE => {
+                let parts = self.parts();
+                let size = self.u32();
+                let bytes = self.take(size as usize);
+                let count = self.u32();
+                Node::Tuple(parts, bytes, self.nodes(count.into()))
             }
             tag::ARRAY => {
                 let (ty, ndims) = (self.u32(), self.u32());
@@ -354,4 +375,51 @@ fn size_has_its_limit() {
         panic!("not an array")
     };
     assert_eq!(items[39], Node::Opaque("Core.String".into()));
+}
+
+#[test]
+fn tuples_that_nobody_described_tell_their_parts() {
+    attach();
+    let constants = Constants::build(&[]).unwrap();
+    let tuple = |values: &[*mut Value]| {
+        // SAFETY: so many objects, on an attached thread.
+        unsafe {
+            crate::tuple::jl_f_tuple(
+                std::ptr::null_mut(),
+                crate::function::Args::new(values.as_ptr()),
+                values.len() as u32,
+            )
+        }
+    };
+    // SAFETY: on an attached thread.
+    let (text, one) = unsafe { (from_bytes(b"x"), jl_box_int64(1)) };
+    let builtins = Builtins::get();
+    let empty = builtins.instance(id::EMPTY_TUPLE);
+    let inner = tuple(&[builtins.uint8(7), empty]);
+    let (string, int64) = (u32::from(id::STRING), u32::from(id::INT64));
+    let tuple_type = unnamed::TUPLE_TYPE;
+    let parts = vec![
+        3,
+        string,
+        int64,
+        tuple_type,
+        2,
+        id::UINT8.into(),
+        tuple_type,
+        0,
+    ];
+    let mut bytes = vec![0; 24];
+    bytes[8] = 1;
+    bytes[16] = 7;
+    assert_eq!(
+        packed(tuple(&[text, one, inner]), &constants),
+        Node::Tuple(parts, bytes, vec![Node::String(b"x".to_vec())])
+    );
+    // Julia would keep the exception's bytes in the tuple, the runtime keeps a reference.
+    // SAFETY: a struct with one reference.
+    let error = unsafe { struct_of(builtins.ty(id::ERROR_EXCEPTION), [text]) };
+    assert!(matches!(
+        packed(tuple(&[one, error]), &constants),
+        Node::Opaque(_)
+    ));
 }
