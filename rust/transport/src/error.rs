@@ -66,6 +66,23 @@ pub enum TransportError {
         /// The region's length.
         region: u64,
     },
+    /// The caller: a word that lies across two.
+    #[error("the word at offset {offset} cannot be updated: the offset is no multiple of 8")]
+    Misaligned {
+        /// Where it begins.
+        offset: u64,
+    },
+    /// The caller: a key to memory that the peer has unmapped, or never had.
+    #[error("the peer has no such memory (any more)")]
+    NoRegion,
+    /// The peer: it did nothing for too long.
+    #[error("{what}: no end within {patience:?}")]
+    Timeout {
+        /// What was attempted.
+        what: &'static str,
+        /// How long it was waited for.
+        patience: std::time::Duration,
+    },
     /// The environment: memory could not be registered, mapped or found.
     #[error("{what}: out of memory")]
     OutOfMemory {

@@ -8,10 +8,12 @@
 //! at a time for each peer, chosen by a light lock inside the fabric, and the lock is *not* held while the [`Sink`] runs,
 //! so a sink may call any method of the fabric, and another thread may drive on while a sink is busy with one frame.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::body::Body;
 use crate::error::{PeerFailure, TransportError};
+use crate::region::{Region, RemoteRegion};
 use crate::segment::Segment;
 
 /// Length of a frame's header on every fabric.
@@ -194,6 +196,22 @@ pub trait Fabric: Send + Sync {
 
     /// The longest body that is accepted here, either way.
     fn max_body(&self) -> usize;
+
+    /// New memory that peers with its key may read and write, all zero.
+    ///
+    /// # Errors
+    /// There is none, or it cannot be registered.
+    fn allocate(&self, len: usize) -> Result<Arc<dyn Region>, TransportError>;
+
+    /// Makes a peer's key usable. It must come from an authenticated source.
+    ///
+    /// # Errors
+    /// The key is no key, or the peer is not known.
+    fn import(&self, peer: PeerId, key: &[u8]) -> Result<Arc<dyn RemoteRegion>, TransportError>;
+
+    /// Whether the peer may still reach memory of this process: from [`Fabric::open_peer`] until some time after
+    /// [`Fabric::remove_peer`], when what it had under way has ended.
+    fn has_peer(&self, peer: PeerId) -> bool;
 
     /// What this fabric moves frames with, for people: `posix,cma`, `tcp/lo`, `memory`.
     fn describe(&self) -> String;

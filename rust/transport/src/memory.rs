@@ -22,6 +22,7 @@
 //! # Ok::<(), bitcode_transport::TransportError>(())
 //! ```
 
+mod region;
 mod world;
 
 use std::sync::Arc;
@@ -32,7 +33,9 @@ use parking_lot::{Condvar, Mutex};
 use crate::body::Body;
 use crate::error::TransportError;
 use crate::fabric::{Fabric, FabricStats, HeaderBytes, PeerId, SendStatus, Sink, Token};
+use crate::region::{Region, RemoteRegion};
 use crate::segment::{Segment, body_len};
+use region::{HubRegion, HubRemote};
 use world::{Delivery, World};
 
 /// Bodies longer than this ask the sink before they are delivered, as large ones over UCX do.
@@ -287,6 +290,18 @@ impl Fabric for MemoryFabric {
 
     fn max_body(&self) -> usize {
         MAX_BODY
+    }
+
+    fn allocate(&self, len: usize) -> Result<Arc<dyn Region>, TransportError> {
+        Ok(Arc::new(HubRegion::new(&self.hub, self.id, len)?))
+    }
+
+    fn import(&self, peer: PeerId, key: &[u8]) -> Result<Arc<dyn RemoteRegion>, TransportError> {
+        Ok(Arc::new(HubRemote::new(&self.hub, self.id, peer, key)?))
+    }
+
+    fn has_peer(&self, peer: PeerId) -> bool {
+        self.hub.shared.world.lock().has_peer(self.id, peer)
     }
 
     fn describe(&self) -> String {

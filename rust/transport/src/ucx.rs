@@ -7,7 +7,7 @@
 //! | `lane`, `state`, `peer`, `lock` | a worker of each peer's own, and one thread at a time in it |
 //! | `lanes`, `bitmap`, `poll`, `sleep` | all of them: found, driven, and left alone when there is nothing to do |
 //! | `message`, `ring`, `inbox`, `outbox` | frames as active messages |
-//! | `fabric`, `region` | what other rooms use |
+//! | `fabric`, `region`, `remote` | what other rooms use |
 
 mod bitmap;
 mod context;
@@ -24,6 +24,7 @@ mod outbox;
 mod peer;
 mod poll;
 mod region;
+mod remote;
 mod ring;
 mod sleep;
 mod state;
@@ -33,7 +34,8 @@ mod tests;
 mod worker;
 
 pub use fabric::UcxFabric;
-pub use region::{MemoryRegion, RemoteKey, Transfer};
+pub use region::MemoryRegion;
+pub use remote::{RemoteKey, Transfer};
 
 /// The version of the UCX library in use, such as `1.13.1`.
 pub fn ucx_version() -> String {

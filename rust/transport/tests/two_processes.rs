@@ -11,7 +11,7 @@ mod other;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bitcode_transport::{Event, Fabric, Segment, SendStatus, Token, TransportError};
+use bitcode_transport::{Event, Fabric, Segment, SendStatus, Token, TransportError, Update};
 use other::{Other, TRANSPORTS, body, check_body, header, long_enough, poll_until};
 
 /// What the spawned process runs; nothing in the parent.
@@ -321,20 +321,17 @@ fn memory_of_another_process_is_written_and_read() {
         let minute = Duration::from_secs(60);
         let bytes = body(other::REGION, 3);
         // Small and borrowed, large and kept.
-        let small = other
-            .fabric
-            .put(&key, 0, &Segment::borrowed(&bytes[..100]))
-            .unwrap();
+        let small = key.put(0, &Segment::borrowed(&bytes[..100])).unwrap();
         let rest = Segment::shared(Arc::new(bytes[100..].to_vec()));
-        let large = other.fabric.put(&key, 100, &rest).unwrap();
-        let flush = other.fabric.flush(other.peer).unwrap();
+        let large = key.put(100, &rest).unwrap();
+        let flush = key.flush().unwrap();
         for transfer in [small, large, flush] {
             let fetched = transfer.wait(minute).expect("it ends").unwrap();
             assert!(fetched.is_empty());
             assert!(transfer.is_done());
         }
         for (offset, len) in [(0, 8), (95, 10), (0, other::REGION)] {
-            let get = other.fabric.get(&key, offset, len).unwrap();
+            let get = key.get(offset, len).unwrap();
             let fetched = get.wait(minute).expect("it ends").unwrap();
             assert!(
                 fetched.bytes() == &bytes[offset as usize..][..len],
@@ -347,11 +344,66 @@ fn memory_of_another_process_is_written_and_read() {
             answer.bytes() == bytes,
             "{transport}: the owner's bytes differ"
         );
-        let beyond = other.fabric.get(&key, other::REGION as u64 - 4, 5);
+        let beyond = key.get(other::REGION as u64 - 4, 5);
         assert!(matches!(beyond, Err(TransportError::OutOfRange { .. })));
-        let beyond = other.fabric.put(&key, u64::MAX, &Segment::borrowed(b"x"));
+        let beyond = key.put(u64::MAX, &Segment::borrowed(b"x"));
         assert!(matches!(beyond, Err(TransportError::OutOfRange { .. })));
         assert!(other.fabric.import_key(other.peer, b"short").is_err());
+    }
+}
+
+#[test]
+fn words_of_another_process_are_updated_at_once_for_everybody() {
+    const THREADS: u64 = 4;
+    const UPDATES: u64 = 250;
+    for transport in TRANSPORTS {
+        let mut other = Other::start(transport, "region");
+        let key = other.read_hex("KEY ");
+        let key = other.fabric.import(other.peer, &key).unwrap();
+        let minute = Duration::from_secs(60);
+        key.write(8, &7u64.to_le_bytes(), minute).unwrap();
+        key.flush(minute).unwrap();
+        let update = |update| key.update(8, update, minute).unwrap();
+        let exchange = |expected, new| update(Update::CompareSwap { expected, new });
+        assert_eq!(update(Update::Add(3)), 7, "{transport}");
+        assert_eq!(update(Update::Swap(20)), 10, "{transport}");
+        assert_eq!(exchange(10, 30), 20, "{transport}: it was not 10");
+        assert_eq!(exchange(20, 40), 20, "{transport}");
+        assert_eq!(update(Update::Add(u64::MAX)), 40, "{transport}");
+        std::thread::scope(|scope| {
+            for _ in 0..THREADS {
+                scope.spawn(|| {
+                    for _ in 0..UPDATES {
+                        key.update(8, Update::Add(2), minute).unwrap();
+                    }
+                });
+            }
+        });
+        let mut word = [0; 8];
+        key.read(8, &mut word, minute).unwrap();
+        assert_eq!(u64::from_le_bytes(word), 39 + 2 * THREADS * UPDATES);
+        let beyond = key.update(other::REGION as u64, Update::Add(1), minute);
+        assert!(matches!(beyond, Err(TransportError::OutOfRange { .. })));
+        let across = key.update(4, Update::Add(1), minute);
+        assert!(matches!(across, Err(TransportError::Misaligned { .. })));
+    }
+}
+
+#[test]
+fn memory_of_a_peer_that_was_removed_is_out_of_reach() {
+    for transport in TRANSPORTS {
+        let mut other = Other::start(transport, "region");
+        let key = other.read_hex("KEY ");
+        let key = other.fabric.import(other.peer, &key).unwrap();
+        let minute = Duration::from_secs(60);
+        let mut byte = [0];
+        key.read(0, &mut byte, minute).unwrap();
+        assert!(other.fabric.has_peer(other.peer));
+        other.fabric.remove_peer(other.peer);
+        assert!(key.read(0, &mut byte, minute).is_err());
+        assert!(key.write(0, &byte, minute).is_err());
+        assert!(key.update(0, Update::Add(1), minute).is_err());
+        assert!(key.flush(minute).is_err());
     }
 }
 

@@ -1,6 +1,7 @@
 use super::*;
 use crate::error::PeerFailure;
 use crate::fabric::Event;
+use crate::region::Update;
 
 const HEADER: HeaderBytes = [1; 64];
 
@@ -273,4 +274,67 @@ fn foreign_addresses_are_refused() {
             Err(TransportError::Address { .. })
         ));
     }
+}
+
+#[test]
+fn a_region_is_used_by_peers_as_long_as_it_is_there() {
+    let hub = MemoryHub::new();
+    let (owner, user, stranger) = (hub.fabric(), hub.fabric(), hub.fabric());
+    let peer = user.add_peer(&owner.address()).unwrap();
+    let region = owner.allocate(100).unwrap();
+    let key = region.key().unwrap();
+    let remote = user.import(peer, &key).unwrap();
+    let mut bytes = [1; 4];
+    remote.read(96, &mut bytes, Duration::ZERO).unwrap();
+    assert_eq!(bytes, [0; 4]);
+    remote.write(96, &[1, 2, 3, 4], Duration::ZERO).unwrap();
+    remote.flush(Duration::ZERO).unwrap();
+    remote.read(95, &mut bytes, Duration::ZERO).unwrap();
+    assert_eq!(bytes, [0, 1, 2, 3]);
+    let update = |offset, update| remote.update(offset, update, Duration::ZERO);
+    assert_eq!(update(8, Update::Add(5)), Ok(0));
+    let exchange = |expected, new| Update::CompareSwap { expected, new };
+    assert_eq!(update(8, exchange(4, 9)), Ok(5));
+    assert_eq!(update(8, exchange(5, 9)), Ok(5));
+    assert_eq!(update(8, Update::Swap(1)), Ok(9));
+
+    // Out of range, or not aligned: refused without touching anything.
+    let beyond = remote.write(97, &[9; 4], Duration::ZERO);
+    assert!(matches!(beyond, Err(TransportError::OutOfRange { .. })));
+    assert!(matches!(
+        update(96, Update::Add(1)),
+        Err(TransportError::OutOfRange { .. })
+    ));
+    assert!(matches!(
+        update(1, Update::Add(1)),
+        Err(TransportError::Misaligned { .. })
+    ));
+    remote.read(96, &mut bytes, Duration::ZERO).unwrap();
+    assert_eq!(bytes, [1, 2, 3, 4]);
+
+    // The key is for the owner's memory, not for that of others.
+    let other = user.add_peer(&stranger.address()).unwrap();
+    let refused = user.import(other, &key).err();
+    assert_eq!(refused, Some(TransportError::NoRegion));
+    assert!(user.import(peer, b"short").is_err());
+
+    drop(region);
+    let stale = remote.read(0, &mut bytes, Duration::ZERO);
+    assert_eq!(stale, Err(TransportError::NoRegion));
+    user.remove_peer(peer);
+    assert!(!user.has_peer(peer));
+    let gone = remote.flush(Duration::ZERO);
+    assert_eq!(gone, Err(TransportError::UnknownPeer(peer)));
+}
+
+#[test]
+fn memory_of_a_dead_fabric_is_out_of_reach() {
+    let hub = MemoryHub::new();
+    let (owner, user) = (hub.fabric(), hub.fabric());
+    let peer = user.add_peer(&owner.address()).unwrap();
+    let region = owner.allocate(8).unwrap();
+    let remote = user.import(peer, &region.key().unwrap()).unwrap();
+    hub.kill(&owner);
+    let gone = remote.update(0, Update::Add(1), Duration::ZERO);
+    assert!(matches!(gone, Err(TransportError::PeerFailed(_))));
 }

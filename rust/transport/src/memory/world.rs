@@ -1,9 +1,11 @@
 //! What the hub knows: its fabrics, the frames on their way, the time, and chance. Pure bookkeeping, under one lock.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Weather;
+use super::region::Block;
 use crate::error::{PeerFailure, TransportError};
 use crate::fabric::{FabricStats, HEADER_LEN, HeaderBytes, PeerId, SendStatus, Token};
 use crate::segment::Segment;
@@ -65,6 +67,9 @@ pub(super) struct World {
     pub(super) now: Duration,
     pub(super) weather: Weather,
     nodes: Vec<Node>,
+    /// Memory for peers by its number, with its owner's.
+    regions: BTreeMap<u64, (usize, Arc<Block>)>,
+    next_region: u64,
     sent: u64,
     chance: u64,
 }
@@ -75,6 +80,8 @@ impl World {
             now: Duration::ZERO,
             weather: Weather::default(),
             nodes: Vec::new(),
+            regions: BTreeMap::new(),
+            next_region: 0,
             sent: 0,
             chance: seed,
         }
@@ -142,17 +149,8 @@ impl World {
         body: &[Segment<'_>],
         token: Token,
     ) -> Result<SendStatus, TransportError> {
+        let target = self.node_of(id, to)?;
         let own = &mut self.nodes[id];
-        let target = match own.peers.get(to.0 as usize) {
-            Some(Some(Peer {
-                failure: Some(failure),
-                ..
-            })) => return Err(TransportError::PeerFailed(failure.clone())),
-            Some(Some(Peer {
-                node: Some(node), ..
-            })) => *node,
-            _ => return Err(TransportError::UnknownPeer(to)),
-        };
         let bytes: Vec<u8> = body.iter().flat_map(Segment::as_bytes).copied().collect();
         own.stats.frames_sent += 1;
         own.stats.bytes_sent += (HEADER_LEN + bytes.len()) as u64;
@@ -172,6 +170,49 @@ impl World {
         } else {
             SendStatus::Done
         })
+    }
+
+    /// The fabric that a peer is.
+    fn node_of(&self, id: usize, peer: PeerId) -> Result<usize, TransportError> {
+        match self.nodes[id].peers.get(peer.0 as usize) {
+            Some(Some(Peer {
+                failure: Some(failure),
+                ..
+            })) => Err(TransportError::PeerFailed(failure.clone())),
+            Some(Some(Peer {
+                node: Some(node), ..
+            })) => Ok(*node),
+            _ => Err(TransportError::UnknownPeer(peer)),
+        }
+    }
+
+    pub(super) fn has_peer(&self, id: usize, peer: PeerId) -> bool {
+        let place = self.nodes[id].peers.get(peer.0 as usize);
+        place.is_some_and(Option::is_some)
+    }
+
+    pub(super) fn add_region(&mut self, owner: usize, block: Arc<Block>) -> u64 {
+        self.next_region += 1;
+        self.regions.insert(self.next_region, (owner, block));
+        self.next_region
+    }
+
+    pub(super) fn remove_region(&mut self, number: u64) {
+        self.regions.remove(&number);
+    }
+
+    /// Memory of a peer.
+    pub(super) fn region_of(
+        &self,
+        id: usize,
+        peer: PeerId,
+        number: u64,
+    ) -> Result<Arc<Block>, TransportError> {
+        let node = self.node_of(id, peer)?;
+        match self.regions.get(&number) {
+            Some((owner, block)) if *owner == node => Ok(Arc::clone(block)),
+            _ => Err(TransportError::NoRegion),
+        }
     }
 
     fn put_on_the_way(&mut self, target: usize, header: &HeaderBytes, bytes: Vec<u8>) {

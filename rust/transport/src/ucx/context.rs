@@ -160,8 +160,11 @@ impl Context {
         let mut params: sys::ucp_params_t = unsafe { params() };
         params.field_mask =
             (sys::UCP_PARAM_FIELD_FEATURES | sys::UCP_PARAM_FIELD_MT_WORKERS_SHARED).into();
-        params.features =
-            (sys::UCP_FEATURE_AM | sys::UCP_FEATURE_RMA | sys::UCP_FEATURE_WAKEUP).into();
+        params.features = (sys::UCP_FEATURE_AM
+            | sys::UCP_FEATURE_RMA
+            | sys::UCP_FEATURE_AMO64
+            | sys::UCP_FEATURE_WAKEUP)
+            .into();
         // Several workers, driven by several threads.
         params.mt_workers_shared = 1;
         let mut raw = ptr::null_mut();

@@ -14,11 +14,11 @@ use super::lanes::Lanes;
 use super::message::SMALL;
 use super::state::CLOSING;
 use super::status;
-use crate::body::BodyPool;
 use crate::error::TransportError;
 use crate::fabric::{
     Fabric, FabricStats, HEADER_LEN, HeaderBytes, PeerId, SendStatus, Sink, Token,
 };
+use crate::region::{Region, RemoteRegion};
 use crate::segment::{Segment, body_len};
 use crate::settings::Settings;
 
@@ -76,11 +76,6 @@ impl UcxFabric {
     #[cfg(test)]
     pub(crate) fn awake_peers(&self) -> usize {
         self.lanes.awake.iter().count()
-    }
-
-    /// Where its bodies come from.
-    pub(crate) fn pool(&self) -> &Arc<BodyPool> {
-        &self.lanes.pool
     }
 
     /// What makes handles of this fabric work.
@@ -261,6 +256,18 @@ impl Fabric for UcxFabric {
 
     fn max_body(&self) -> usize {
         self.max_body
+    }
+
+    fn allocate(&self, len: usize) -> Result<Arc<dyn Region>, TransportError> {
+        Ok(Arc::new(self.allocate_region(len)?))
+    }
+
+    fn import(&self, peer: PeerId, key: &[u8]) -> Result<Arc<dyn RemoteRegion>, TransportError> {
+        Ok(Arc::new(self.import_key(peer, key)?))
+    }
+
+    fn has_peer(&self, peer: PeerId) -> bool {
+        self.lanes.drive(peer).is_some()
     }
 
     fn describe(&self) -> String {

@@ -9,7 +9,7 @@ use ucx_sys as sys;
 use super::inbox::Inbox;
 use super::outbox::Outbox;
 use super::peer::Peer;
-use super::region::Operation;
+use super::remote::Operation;
 use crate::error::{PeerFailure, TransportError};
 use crate::fabric::{FabricStats, PeerId, Token};
 use crate::segment::Segment;

@@ -515,7 +515,7 @@ fn handles_outlive_their_fabric() {
         .import_key(pair.peer, &region.key().unwrap())
         .unwrap();
     region.write(10, b"there").unwrap();
-    let get = pair.here.get(&key, 10, 5).unwrap();
+    let get = key.get(10, 5).unwrap();
     let end = Instant::now() + Duration::from_secs(60);
     while !get.is_done() {
         // In one thread, both sides have to be driven.

@@ -7,7 +7,7 @@ use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use bitcode_client::{CallOptions, Client, Terms};
-use bitcode_transport::{
+use bitcode_transport::{Region, RemoteRegion, 
     Body, Fabric, FabricStats, HEADER_LEN, HeaderBytes, MemoryHub, PeerId, Segment, SendStatus,
     Sink, Token, TransportError,
 };
@@ -86,6 +86,15 @@ impl Fabric for Wire {
     }
     fn max_body(&self) -> usize {
         1 << 30
+    }
+    fn allocate(&self, _: usize) -> Result<Arc<dyn Region>, TransportError> {
+        Err(TransportError::NoRegion)
+    }
+    fn import(&self, _: PeerId, _: &[u8]) -> Result<Arc<dyn RemoteRegion>, TransportError> {
+        Err(TransportError::NoRegion)
+    }
+    fn has_peer(&self, peer: PeerId) -> bool {
+        peer == self.peer
     }
     fn describe(&self) -> String {
         String::new()
