@@ -6,7 +6,10 @@
 
 use bitcode_wire::archive::Archive;
 use bitcode_wire::error::ErrorPayload;
-use bitcode_wire::frame::{HEADER_LEN, Header, OutputPayload, OutputTaken, SessionKey};
+use bitcode_wire::frame::{
+    HEADER_LEN, Header, OutputPayload, OutputTaken, SegmentGone, SegmentGrant, SegmentRequest,
+    SessionKey,
+};
 use bitcode_wire::handshake::{Answer, Hello, Preamble};
 use bitcode_wire::manifest::Manifest;
 
@@ -131,6 +134,29 @@ pub(crate) fn output(data: &[u8]) -> bool {
         Err(error) => {
             assert!(!error.to_string().is_empty());
             false
+        }
+    }
+}
+
+/// The payloads of SEGMENT and SEGMENT_GONE frames, and the grant that answers a SEGMENT.
+pub(crate) fn segment(data: &[u8]) -> bool {
+    let gone = SegmentGone::decode(data);
+    if let Ok(gone) = gone {
+        assert!(gone.encode() == data, "a number has one spelling");
+    }
+    let request = SegmentRequest::decode(data);
+    if let Ok(request) = request {
+        assert!(request.encode() == data, "a request has one spelling");
+    }
+    match SegmentGrant::decode(data) {
+        Ok(grant) => {
+            let bytes = grant.encode().expect("what decodes also encodes");
+            assert!(bytes == data, "a grant has one spelling");
+            true
+        }
+        Err(error) => {
+            assert!(!error.to_string().is_empty());
+            gone.is_ok() || request.is_ok()
         }
     }
 }

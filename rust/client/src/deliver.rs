@@ -85,17 +85,26 @@ impl<'a, F: Fabric> Deliver<'a, F> {
 
 impl<F: Fabric> Sink for Deliver<'_, F> {
     fn admit(&mut self, header: &HeaderBytes, body_len: usize) -> bool {
-        if is_output(header) {
+        if is(header, Kind::Output) {
             return body_len <= OutputPayload::HEAD + OutputPayload::MAX_TEXT
                 && self.0.speaks_in(header, body_len).is_some();
+        }
+        if is(header, Kind::SegmentGone) {
+            return false; // A number is not long.
         }
         self.answered(header, body_len)
             .is_some_and(|(_, _, inner)| inner.ending.is_none() && !inner.abandoned)
     }
 
     fn frame(&mut self, bytes: &HeaderBytes, body: &mut Body) {
-        if is_output(bytes) {
+        if is(bytes, Kind::Output) {
             if !self.0.output_came(bytes, body) {
+                self.0.stray_frames.fetch_add(1, Ordering::Relaxed);
+            }
+            return;
+        }
+        if is(bytes, Kind::SegmentGone) {
+            if !self.0.segment_went(bytes, body) {
                 self.0.stray_frames.fetch_add(1, Ordering::Relaxed);
             }
             return;
@@ -166,9 +175,9 @@ impl<F: Fabric> Sink for Deliver<'_, F> {
     }
 }
 
-/// Whether the header, which is not believed yet, says that it is an OUTPUT frame's.
-fn is_output(bytes: &HeaderBytes) -> bool {
-    bytes[KIND_OFFSET] == Kind::Output as u8
+/// Whether the header, which is not believed yet, says that it is of this kind.
+fn is(bytes: &HeaderBytes, kind: Kind) -> bool {
+    bytes[KIND_OFFSET] == kind as u8
 }
 
 /// Whether the error means that the node did not keep the code.

@@ -48,6 +48,9 @@ pub enum ClientError {
     /// The caller: more bytes than the node, or this side, takes.
     #[error("{0}")]
     TooLarge(String),
+    /// The segment was freed, here or by its owner.
+    #[error("{0}")]
+    SegmentGone(String),
 }
 
 impl ClientError {
@@ -66,6 +69,8 @@ impl ClientError {
             Self::Remote { .. } => -10,
             Self::Internal(_) => -11,
             Self::TooLarge(_) => -12,
+            // -13 is a status of the C ABI that is no error of ours.
+            Self::SegmentGone(_) => -14,
         }
     }
 }
@@ -80,6 +85,11 @@ impl From<TransportError> for ClientError {
                 Self::PeerDied(error.to_string())
             }
             TransportError::TooLarge { .. } => Self::TooLarge(error.to_string()),
+            TransportError::OutOfRange { .. } | TransportError::Misaligned { .. } => {
+                Self::BadArgument(error.to_string())
+            }
+            TransportError::NoRegion => Self::SegmentGone(error.to_string()),
+            TransportError::Timeout { .. } => Self::Timeout(error.to_string()),
             other => Self::Transport(other.to_string()),
         }
     }

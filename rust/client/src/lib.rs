@@ -8,7 +8,7 @@
 //!
 //! **What it must never know.** Julia, LLVM, what is inside a payload.
 //!
-//! Read `session.rs` (how a call is made), `core.rs` (begin, end, fail), `deliver.rs` (what an answer does), `output.rs` (what code prints), then
+//! Read `session.rs` (how a call is made), `core.rs` (begin, end, fail), `deliver.rs` (what an answer does), `output.rs` (what code prints), `segment.rs` (memory of nodes), then
 //! `slab.rs` and `slot.rs` (where a call lives). A warm call allocates nothing and takes no contended lock.
 #![forbid(unsafe_code)]
 
@@ -22,6 +22,7 @@ mod error;
 mod foresight;
 mod known;
 mod output;
+mod segment;
 mod session;
 mod slab;
 mod slot;
@@ -32,6 +33,7 @@ pub use client::{Client, WayIn};
 pub use code::Code;
 pub use error::ClientError;
 pub use output::{Output, OutputNotify};
+pub use segment::RemoteSegment;
 pub use session::{CallOptions, Session, Terms};
 pub use slot::{CallState, Notify, Timings};
 pub use stats::SessionStats;

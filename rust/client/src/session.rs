@@ -15,6 +15,7 @@ use crate::client::Handle;
 use crate::core::Core;
 use crate::known::KnownSet;
 use crate::output::Inflow;
+use crate::segment::SegmentsInUse;
 use crate::slot::Ending;
 use crate::{CallState, ClientError, Code, SessionStats};
 
@@ -88,6 +89,7 @@ pub(crate) struct SessionCore {
     pub(crate) known: KnownSet,
     pub(crate) stats: Mutex<SessionStats>,
     pub(crate) inflow: Mutex<Inflow>,
+    pub(crate) segments: SegmentsInUse,
     open: AtomicBool,
     failure: OnceLock<ClientError>,
     welcome: Welcome,
@@ -108,6 +110,7 @@ impl SessionCore {
             known: KnownSet::default(),
             stats: Mutex::default(),
             inflow: Mutex::default(),
+            segments: SegmentsInUse::default(),
             open: AtomicBool::new(true),
             failure: OnceLock::new(),
             welcome: terms.welcome,
@@ -242,8 +245,23 @@ impl<F: Fabric> Session<F> {
     /// # Errors
     /// Why it could not be sent.
     pub fn ping(&self, options: &CallOptions) -> Result<Call<F>, ClientError> {
+        self.ask(Kind::Ping, &[], options)
+    }
+
+    /// The client and the session's shared part.
+    pub(crate) fn parts(&self) -> (&Core<F>, &Arc<SessionCore>) {
+        (self.0.handle.core(), &self.0.core)
+    }
+
+    /// Sends a frame with a short payload that the node answers.
+    pub(crate) fn ask(
+        &self,
+        kind: Kind,
+        payload: &[Segment<'static>],
+        options: &CallOptions,
+    ) -> Result<Call<F>, ClientError> {
         let Connection { handle, core } = &*self.0;
-        let slot = handle.core().begin(core, Kind::Ping, None, &[], options)?;
+        let slot = handle.core().begin(core, kind, None, payload, options)?;
         Ok(Call::new(Arc::clone(handle), slot.index))
     }
 

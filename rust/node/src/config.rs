@@ -88,6 +88,8 @@ pub struct Wishes {
     pub max_frame: Option<u64>,
     /// Bytes of memory that one call may use.
     pub call_memory: Option<u64>,
+    /// Bytes that segments may take.
+    pub segment_bytes: Option<u64>,
     /// Collect whenever a call has taken so many bytes.
     pub collect_after: Option<u64>,
     /// What to log: a level, or a list such as `warn,bitcode_node=debug`.
@@ -172,6 +174,7 @@ impl Wishes {
             object_cache_bytes: self.object_cache_bytes.or(others.object_cache_bytes),
             max_frame: self.max_frame.or(others.max_frame),
             call_memory: self.call_memory.or(others.call_memory),
+            segment_bytes: self.segment_bytes.or(others.segment_bytes),
             collect_after: self.collect_after.or(others.collect_after),
             log: self.log.or(others.log),
             log_format: self.log_format.or(others.log_format),
@@ -207,6 +210,9 @@ impl Wishes {
             engine.max_frame = size("max-frame", bytes)?;
         }
         fabric.max_body = engine.max_frame;
+        if let Some(bytes) = self.segment_bytes {
+            engine.segment_bytes = bytes;
+        }
         let mut jit = JitConfig::default();
         jit.cpu = self.cpu;
         if let Some(bytes) = self.call_memory {

@@ -1,7 +1,7 @@
 //! The engine's desk: takes the supervisor's messages one by one and does what they say.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use bitcode_transport::Fabric;
@@ -13,6 +13,8 @@ use crate::{Engine, Pool};
 
 /// How often the desk looks whether what runs has ended.
 const LOOK: Duration = Duration::from_millis(1);
+/// How often the desk looks whether memory of segments can be given back that somebody might still reach.
+const SWEEP: Duration = Duration::from_millis(100);
 /// How long sends may take once everything else is over.
 const LAST_SENDS: Duration = Duration::from_millis(500);
 
@@ -25,7 +27,20 @@ pub(crate) fn serve<F: Fabric + 'static, L: Loader>(
 ) {
     // The supervisor is gone when nobody listens; there is nobody to tell then.
     let say = |message| drop(outbox.send(message));
-    for message in inbox {
+    loop {
+        let heard = if engine.segments().is_leaving() {
+            inbox.recv_timeout(SWEEP)
+        } else {
+            inbox.recv().map_err(|_| RecvTimeoutError::Disconnected)
+        };
+        let message = match heard {
+            Ok(message) => message,
+            Err(RecvTimeoutError::Timeout) => {
+                engine.sweep_segments();
+                continue;
+            }
+            Err(RecvTimeoutError::Disconnected) => break,
+        };
         match message {
             ToEngine::Open { ticket, opening } => say(match engine.open_session(opening) {
                 Ok(opened) => FromEngine::Opened { ticket, opened },

@@ -7,6 +7,7 @@
 //! - `leader.rs`: what becomes of a frame, and short code run on the spot
 //! - `execute.rs`: jobs: compiling, long code; `show.rs`: code as text
 //! - `reply.rs`: answers; `output.rs`: what code prints
+//! - `segments.rs`: memory that origins read and write themselves
 //! - `cache.rs`, `sessions.rs`, `roster.rs`: what the above share
 
 mod cache;
@@ -15,6 +16,7 @@ mod leader;
 mod output;
 mod reply;
 mod roster;
+mod segments;
 mod sessions;
 mod show;
 #[cfg(test)]
@@ -40,6 +42,7 @@ use crate::message::FromEngine;
 use cache::{Cache, Entry};
 pub(crate) use leader::{Beat, Leader};
 pub(crate) use roster::{Next, Roster};
+use segments::Segments;
 use sessions::{SessionEntry, SessionTable};
 
 /// The output of a loader's programs.
@@ -57,6 +60,8 @@ pub struct EngineSettings {
     pub inline_below: Duration,
     /// How long code that prints waits for an origin that does not take what was printed, before output is dropped.
     pub output_patience: Duration,
+    /// Bytes that all segments may take.
+    pub segment_bytes: u64,
 }
 
 impl Default for EngineSettings {
@@ -66,6 +71,7 @@ impl Default for EngineSettings {
             max_frame: 4 << 30,
             inline_below: Duration::from_micros(50),
             output_patience: Duration::from_secs(10),
+            segment_bytes: 1 << 30,
         }
     }
 }
@@ -97,6 +103,7 @@ pub struct Engine<F: Fabric, L: Loader> {
     loader: L,
     settings: EngineSettings,
     sessions: SessionTable,
+    segments: Segments,
     cache: Cache<L::Program, Job<L::Program>>,
     pub(crate) roster: Roster<Job<L::Program>>,
     /// Results that are too long to copy, until they are sent.
@@ -141,6 +148,8 @@ enum Work<P> {
     Show,
     /// Everything is here.
     Run(Arc<Entry<P>>),
+    /// No code: the body asks for something to do with a segment.
+    Segment,
 }
 
 impl<F: Fabric, L: Loader> Engine<F, L> {
@@ -148,6 +157,7 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
     pub fn new(fabric: F, loader: L, settings: EngineSettings, outbox: Sender<FromEngine>) -> Self {
         Self {
             cache: Cache::new(settings.cache_bytes),
+            segments: Segments::new(settings.segment_bytes),
             fabric,
             loader,
             settings,
@@ -230,6 +240,7 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
     pub fn close_session(&self, id: u32, reason: &str) {
         if let Some(session) = self.sessions.remove(id) {
             self.fabric.remove_peer(session.peer);
+            self.free_segments_of(id);
             self.fabric.wake();
             info!(
                 session = id,

@@ -43,6 +43,9 @@ struct CommandLine {
     /// Bytes of memory that one call may use; more is an OutOfMemoryError [default: 8589934592]
     #[arg(long, value_name = "BYTES")]
     call_memory: Option<u64>,
+    /// Bytes that segments may take, memory that origins read and write themselves; 0 for none [default: 1073741824]
+    #[arg(long, value_name = "BYTES")]
+    segment_bytes: Option<u64>,
     /// Collect garbage whenever a call has taken so many bytes: few of them find mistakes [default: as it pays]
     #[arg(long, value_name = "BYTES")]
     collect_after: Option<u64>,
@@ -93,6 +96,7 @@ impl From<CommandLine> for Wishes {
         wishes.object_cache_bytes = line.object_cache_bytes;
         wishes.max_frame = line.max_frame;
         wishes.call_memory = line.call_memory;
+        wishes.segment_bytes = line.segment_bytes;
         wishes.collect_after = line.collect_after;
         wishes.log = line.log;
         wishes.log_format = line.log_format;

@@ -64,6 +64,10 @@ codes! {
     INTERNAL = 13;
     /// The archive was made for another ABI.
     BAD_ABI = 14;
+    /// There is no such segment (any more), or it is another session's.
+    NO_SEGMENT = 24;
+    /// The node's segments would take more memory than they may.
+    SEGMENT_LIMIT = 25;
 }
 
 impl fmt::Display for ErrorCode {

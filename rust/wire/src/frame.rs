@@ -9,12 +9,14 @@
 mod foreseen;
 mod key;
 mod output;
+mod segment;
 mod timings;
 mod view;
 
 pub use foreseen::Foreseen;
 pub use key::{SessionKey, SessionKeys};
 pub use output::{OUTPUT_WINDOW, OutputPayload, OutputTaken, Stream};
+pub use segment::{SegmentGone, SegmentGrant, SegmentRequest};
 pub use timings::StageTimings;
 pub use view::View;
 
@@ -111,11 +113,15 @@ pub enum Kind {
     Output = 9,
     /// How much of the session's output the origin has dealt with; see [`OutputTaken`]. Origin to node.
     OutputTaken = 10,
+    /// About memory of the node that the origin uses itself; see [`SegmentRequest`]. Origin to node.
+    Segment = 16,
+    /// A segment that the origin may have used is not there any more; see [`SegmentGone`]. Node to origin.
+    SegmentGone = 17,
 }
 
 impl Kind {
     /// Every kind, in order of their numbers.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Call,
         Self::Value,
         Self::Throw,
@@ -126,6 +132,8 @@ impl Kind {
         Self::Pong,
         Self::Output,
         Self::OutputTaken,
+        Self::Segment,
+        Self::SegmentGone,
     ];
 }
 
@@ -144,6 +152,8 @@ impl TryFrom<u8> for Kind {
             8 => Self::Pong,
             9 => Self::Output,
             10 => Self::OutputTaken,
+            16 => Self::Segment,
+            17 => Self::SegmentGone,
             kind => return Err(FrameError::Kind(kind)),
         })
     }

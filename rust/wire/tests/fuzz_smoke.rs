@@ -4,6 +4,8 @@
 #[path = "../../fuzz/bodies.rs"]
 mod bodies;
 
+use bitcode_wire::frame::{SegmentGrant, SegmentRequest};
+
 /// Inputs for each body: together a few seconds in a debug build.
 const INPUTS: usize = 300_000;
 /// Values that lengths and counts break on.
@@ -138,4 +140,15 @@ fn error_payload() {
 #[test]
 fn output() {
     smoke(6, &[fixture("output")], bodies::output);
+}
+
+#[test]
+fn segment() {
+    let alloc = SegmentRequest::Alloc { bytes: 4096 }.encode().to_vec();
+    let grant = SegmentGrant {
+        segment: 1,
+        len: 4096,
+        key: b"an address, a length and a key",
+    };
+    smoke(7, &[alloc, grant.encode().unwrap()], bodies::segment);
 }

@@ -77,6 +77,7 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
                     self.run(&mut context, &entry, &mut body, output);
                 }
             }
+            Work::Segment => self.serve_segment(&context, body.bytes()),
         }
     }
 

@@ -276,6 +276,12 @@ impl<'e, F: Fabric, L: Loader> Leader<'e, F, L> {
                 Ok(taken) => session.outflow.taken(taken.position),
                 Err(error) => self.engine.bad_frame(&error),
             },
+            // Memory takes time: not here.
+            Kind::Segment => self.engine.roster.push(Job {
+                context: CallContext::new(Arc::clone(session), header, body.len()),
+                body: std::mem::take(body),
+                work: Work::Segment,
+            }),
             Kind::Cancel => {
                 let message = "this node cannot cancel calls";
                 self.engine

@@ -6,4 +6,5 @@ mod code;
 mod hostile;
 mod output;
 mod overhead;
+mod segments;
 mod world;

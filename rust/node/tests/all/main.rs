@@ -8,6 +8,7 @@ mod archives;
 mod calls;
 mod failures;
 mod linkage;
+mod segments;
 mod starting;
 mod strangers;
 mod support;

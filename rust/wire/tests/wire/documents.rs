@@ -4,7 +4,8 @@ use super::sample;
 use bitcode_wire::archive::{self, Archive, Image, ImageKind};
 use bitcode_wire::error::{ErrorCode, ErrorPayload};
 use bitcode_wire::frame::{
-    Flags, HEADER_LEN, Kind, LAYOUT, OUTPUT_WINDOW, OutputPayload, StageTimings,
+    Flags, HEADER_LEN, Kind, LAYOUT, OUTPUT_WINDOW, OutputPayload, SegmentGrant, SegmentRequest,
+    StageTimings,
 };
 use bitcode_wire::handshake::{self, Answer, Hello, Preamble, Refusal};
 use bitcode_wire::manifest::{
@@ -124,6 +125,7 @@ fn fixed_messages() {
         ("Preamble", handshake::PREAMBLE_LEN),
         ("Stage timings", StageTimings::LEN),
         ("OUTPUT payload", OutputPayload::HEAD),
+        ("SEGMENT payload", SegmentRequest::LEN),
     ] {
         let mut next = 0;
         for (offset, size, name) in fixed(&wire, heading) {
@@ -172,6 +174,7 @@ fn limits() {
         ("MAX_ABIS", handshake::MAX_ABIS),
         ("MAX_MESSAGE", ErrorPayload::MAX_MESSAGE),
         ("MAX_TEXT", OutputPayload::MAX_TEXT),
+        ("MAX_KEY", SegmentGrant::MAX_KEY),
         ("OUTPUT_WINDOW", OUTPUT_WINDOW as usize),
         ("MAX_ARCHIVE_BYTES", archive::MAX_ARCHIVE_BYTES),
         ("MAX_IMAGES", archive::MAX_IMAGES),

@@ -5,7 +5,7 @@ use bitcode_wire::code::CodePrefix;
 use bitcode_wire::codec::Problem;
 use bitcode_wire::frame::{
     Flags, FrameError, HEADER_LEN, Header, Kind, LAYOUT, OUTPUT_WINDOW, OutputPayload, OutputTaken,
-    SessionKey, SessionKeys, StageTimings, View,
+    SegmentGone, SegmentGrant, SegmentRequest, SessionKey, SessionKeys, StageTimings, View,
 };
 
 fn encoded() -> [u8; HEADER_LEN] {
@@ -211,6 +211,49 @@ fn the_window_holds_the_longest_piece_often() {
     assert_eq!(OutputTaken::decode(&taken.encode()), Ok(taken));
     assert!(OutputTaken::decode(&[0; 7]).is_err());
     assert!(OutputTaken::decode(&[0; 9]).is_err());
+}
+
+#[test]
+fn segment_payloads_come_back_and_refuse_what_they_do_not_know() {
+    let requests = [
+        SegmentRequest::Alloc { bytes: 1 << 40 },
+        SegmentRequest::Attach { segment: u64::MAX },
+        SegmentRequest::Detach { segment: 0 },
+        SegmentRequest::Free { segment: 7 },
+    ];
+    for (request, number) in requests.into_iter().zip(1..) {
+        let mut bytes = request.encode();
+        assert_eq!(bytes[0], number);
+        assert_eq!(SegmentRequest::decode(&bytes), Ok(request));
+        assert!(SegmentRequest::decode(&bytes[..15]).is_err());
+        assert!(SegmentRequest::decode(&[&bytes[..], &[0]].concat()).is_err());
+        bytes[7] = 1;
+        let error = SegmentRequest::decode(&bytes).unwrap_err();
+        assert_eq!((error.field, error.offset), ("reserved", 1));
+    }
+    for unknown in [0, 5, 255] {
+        let mut bytes = requests[0].encode();
+        bytes[0] = unknown;
+        let error = SegmentRequest::decode(&bytes).unwrap_err();
+        assert_eq!((error.field, error.offset), ("operation", 0));
+    }
+    let grant = SegmentGrant {
+        segment: 5,
+        len: 6,
+        key: b"key",
+    };
+    let bytes = grant.encode().unwrap();
+    assert_eq!(SegmentGrant::decode(&bytes), Ok(grant));
+    assert!(crate::bodies::segment(&bytes));
+    for end in 0..bytes.len() {
+        assert!(SegmentGrant::decode(&bytes[..end]).is_err());
+    }
+    let too_long = vec![0; SegmentGrant::MAX_KEY + 1];
+    let key = &too_long[..];
+    assert!(SegmentGrant { key, ..grant }.encode().is_err());
+    let gone = SegmentGone { segment: 9 };
+    assert_eq!(SegmentGone::decode(&gone.encode()), Ok(gone));
+    assert!(SegmentGone::decode(&[0; 7]).is_err());
 }
 
 #[test]

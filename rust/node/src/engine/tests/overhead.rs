@@ -7,9 +7,9 @@ use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use bitcode_client::{CallOptions, Client, Terms};
-use bitcode_transport::{Region, RemoteRegion, 
-    Body, Fabric, FabricStats, HEADER_LEN, HeaderBytes, MemoryHub, PeerId, Segment, SendStatus,
-    Sink, Token, TransportError,
+use bitcode_transport::{
+    Body, Fabric, FabricStats, HEADER_LEN, HeaderBytes, MemoryHub, PeerId, Region, RemoteRegion,
+    Segment, SendStatus, Sink, Token, TransportError,
 };
 use bitcode_wire::frame::SessionKeys;
 use bitcode_wire::handshake::Welcome;
