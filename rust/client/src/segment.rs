@@ -210,10 +210,8 @@ impl<F: Fabric> RemoteSegment<F> {
     pub fn read(&self, offset: u64, to: &mut [u8]) -> Result<(), ClientError> {
         self.transfer(|region| {
             check(region, offset, to.len())?;
-            let pieces = to.chunks_mut(PIECE).zip((offset..).step_by(PIECE));
-            pieces
-                .map(|(piece, offset)| region.read(offset, piece, PATIENCE))
-                .collect()
+            let mut pieces = to.chunks_mut(PIECE).zip((offset..).step_by(PIECE));
+            pieces.try_for_each(|(piece, offset)| region.read(offset, piece, PATIENCE))
         })
     }
 

@@ -68,6 +68,7 @@ impl Segments {
     }
 
     /// The number of live segments, and the bytes that all of them take, those that are leaving included.
+    #[cfg(test)]
     pub(crate) fn size(&self) -> (usize, u64) {
         let inner = self.inner.lock();
         (inner.live.len(), inner.taken)
