@@ -98,15 +98,7 @@ function sleep_here(seconds::Real)
     return nothing
 end
 
-# Names of types are known when the code is captured.
-type_text(@nospecialize(T), compact::Bool) = sprint(show, T; context=:compact => compact)
-@generated function show_type(io::IO, ::Type{T}) where {T}
-    full, compact = type_text(T, false), type_text(T, true)
-    full == compact && return :(write(io, $full); nothing)
-    return :(write(io, get(io, :compact, false)::Bool ? $compact : $full); nothing)
-end
-
-# So are its fields. (On a node a type has neither names nor types of fields, nor parameters.)
+# Fields of types are known when the code is captured. (On a node a type has neither names nor types of fields, nor parameters.)
 answer_for_type(question, @nospecialize(T)) = try
     QuoteNode(question(T))
 catch e
@@ -129,35 +121,6 @@ end
 # (diagnosis.jl). Left alone, the code would read lists that are empty there.
 type_details(type, name::Symbol) = ccall("extern bc_type_details", llvmcall, Any, (Any, Any), type, name)::Core.SimpleVector
 
-# A struct is shown field by field: they are counted out here.
-@generated function show_struct(io::IO, x::T) where {T}
-    n, bytes = fieldcount(T), sizeof(T)
-    parts = Any[:(show(io, T)), :(print(io, '('))]
-    if n == 0 && bytes != 0
-        push!(parts, :(print(io, "0x", string(reinterpret($(bits_type(bytes)), x), base=16, pad=$(2bytes)))))
-    elseif n > 0
-        fields = Any[]
-        for i in 1:n
-            push!(fields, :(isdefined(x, $i) ? show(inner, getfield(x, $i)) : print(io, Base.undef_ref_str)))
-            i < n && push!(fields, :(print(io, ", ")))
-        end
-        push!(parts, quote
-            if !Base.show_circular(io, x)
-                inner = IOContext(io, Pair{Symbol,Any}(:SHOWN_SET, x), Pair{Symbol,Any}(:typeinfo, Any))
-                $(fields...)
-            end
-        end)
-    end
-    return Expr(:block, parts..., :(print(io, ')')))
-end
-bits_type(bytes::Int) = get(Dict(1 => UInt8, 2 => UInt16, 4 => UInt32, 8 => UInt64, 16 => UInt128), bytes, UInt8)
-
-# What is known of the types of a pair's parts from what is known of the pair's.
-function pair_types(io::IO, ::Pair{A,B}) where {A,B}
-    known = get(io, :typeinfo, Any)
-    return known === Pair{A,B} ? (A => B) : (Any => Any)
-end
-
 # Floating-point numbers are printed by way of a buffer that is kept for each task; here it is made anew.
 digits_buffer() = Vector{UInt8}(undef, 309 + 17)
 
@@ -168,9 +131,8 @@ STAND_INS["jl_gf_invoke_lookup"] = method_for
 
 function register_stand_ins!()
     for (f, stand_in) in (display => display_text, sleep => sleep_here, Base._trywait => wait_for_timer,
-            Base.show => show_type, Base.show_datatype => show_type, Base.Grisu.getbuf => digits_buffer, hasmethod => has_method,
-            fieldtype => field_type, fieldnames => field_names, fieldcount => field_count, fieldtypes => field_types,
-            Base._show_default => show_struct, Base.gettypeinfos => pair_types)
+            Base.Grisu.getbuf => digits_buffer, hasmethod => has_method,
+            fieldtype => field_type, fieldnames => field_names, fieldcount => field_count, fieldtypes => field_types)
         FUNCTION_STAND_INS[f] = stand_in
     end
     # What inlining leaves of a function with keywords is its body.

@@ -23,12 +23,6 @@ Base.isreadable(::NodeStream) = false
 Base.flush(::NodeStream) = nothing
 Base.displaysize(::NodeStream) = (24, 80)
 
-# As Base shows tuples, but each element by the type that it has: a loop over them would find that out when it runs.
-Base.show(stream::NodeStream, t::Tuple) = (print(stream, '('); show_elements(stream, t...); print(stream, length(t) == 1 ? ",)" : ")"))
-show_elements(stream::NodeStream) = nothing
-show_elements(stream::NodeStream, x) = show(stream, x)
-show_elements(stream::NodeStream, x, rest...) = (show(stream, x); print(stream, ", "); show_elements(stream, rest...))
-
 # The global variables that hold the streams, and the values that take their place in shipped code.
 const NODE_OUTPUT, NODE_ERRORS = NodeStream(1), NodeStream(2)
 

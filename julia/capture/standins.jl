@@ -144,6 +144,11 @@ function stand_in!(narrowing::Narrowing, body::Body)
             body.source.code[i] = QuoteNode(something(detail))
             continue
         end
+        text = type_as_text(body, call)
+        if text !== nothing
+            body.source.code[i] = QuoteNode(something(text))
+            continue
+        end
         f, operands = stand_in_of(body, call)
         f === nothing && continue
         types = Tuple{typeof(f),(operand_type(body, operand) for operand in operands)...}
@@ -163,10 +168,13 @@ function stand_in_of(body::Body, @nospecialize(call))
         known = constant(body, callee)
         known === nothing && return (nothing, ())
         f = something(known)
-        haskey(PRINTERS, f) && return output_stand_in(body, f, operands)
+        printing = haskey(PRINTERS, f) ? output_stand_in(body, f, operands) : (nothing, ())
+        printing[1] === nothing || return printing
         asked_detail(body, call) in TYPE_DETAILS && return (type_details, operands)
         f === getfield && return (is_field_by_name(body, operands) ? field_by_name : nothing, operands)
         f === Core.arrayref && return (element_stand_in(body, operands), ())
+        # Methods that somebody else has added are not stood in for.
+        is_invoke(call) && !is_library_method(invoked(call)) && return (nothing, ())
         return (get(FUNCTION_STAND_INS, f, nothing), operands)
     end
     return (nothing, ())

@@ -398,6 +398,6 @@ end
     promote_type(Int8, Float32)
 end
 
-@refused "bits: what the function gives has more types than a node chooses between" begin
+@calls "bits: results of several types" begin
     four_ways(2)
 end

@@ -336,45 +336,88 @@ end
     repr((a = 1, b = "x"))
 end
 
-@refused "strings: a function of Julia's runtime is called that nodes do not offer" begin
-    isvalid("ok")
-    isvalid(String(UInt8[0xff]))
-    repr(:sym)
-    sprint(show, :a)
-end
-
-@refused "strings: a type is worked out when the code runs" begin
-    sprint(show, "text/plain", [1 2; 3 4])
-    repr([nothing, 1])
-end
-
-@refused "strings: how values in containers are shown depends on types looked at when the code runs" begin
-    sprint(show, Dict(1 => 2))
-    repr("a" => [1, 2])
-    repr(Dict("a" => 1))
-    repr(Set([1]))
-    string(Dict(1 => 2))
-end
-
-@mistaken "strings: showing values" begin
-    repr(1 => 2)
-    repr([[1], [2]])
-end
-
 @refused "strings: what is read line by line is known to Julia as `Any` only" begin
     buffer_lines("x\ny\nz\n")
     readlines(IOBuffer("a\nb\n"))
     eachline_count("a\nb\nc")
 end
 
-@refused "strings: how floats and structs inside of others are shown is decided when the code runs" begin
+@calls "strings: validity" begin
+    isvalid("ok")
+    isvalid(String(UInt8[0xff]))
+end
+
+@calls "strings: showing symbols" begin
+    repr(:sym)
+    sprint(show, :a)
+    repr(Symbol("a b"))
+    repr(:(==))
+    repr(:+)
+    repr(Symbol("'"))
+    repr(:é)
+    repr(Symbol("é "))
+    repr([:a, :b])
+    repr((:a, "b", 'c', nothing, missing, true))
+end
+
+@calls "strings: showing arrays" begin
     repr([1.5, 2.5])
     repr(Float32[1, 2])
-    repr((1, 2.5, 'c'))
+    repr(Float16[1, 2])
     repr([1.5 2.5; 3.5 4.5])
-    repr(Point(1.0, 2.0))
-    string((1, 2.5))
     string([1.25 2.5])
     sprint(print, [1.5])
     rounded_text([1.234, 5.678])
+    repr([[1], [2]])
+    repr([Float32[1], Float32[2]])
+    repr([nothing, 1])
+    repr([missing, 1.5])
+    repr([(1, 2), (3, 4)])
+    repr([(1.0f0, "a")])
+    repr([1 => 2, 3 => 4])
+    repr(["a" => 1.0f0])
+    repr([(a = 1, b = 2.0f0)])
+    repr([1.5 + 2im, 3im])
+    repr([1 // 2, 3 // 4])
+    repr(UInt8[1, 2])
+    repr(Float64[])
+    repr(zeros(0, 3))
+    repr(fill(1.5f0))
+    repr(big.([1, 2]))
+    repr(collect(1.0:30))
+end
+
+@calls "strings: showing collections" begin
+    sprint(show, Dict(1 => 2))
+    repr("a" => [1, 2])
+    repr(1 => 2)
+    repr((1 => 2) => 3)
+    repr(1.0f0 => 2.0f0)
+    repr(Dict("a" => 1))
+    repr(Dict(:a => [1.0f0]))
+    repr(Dict{Int,Int}())
+    repr(IdDict(1 => 2))
+    repr(Set([1]))
+    repr(Set(Float32[1]))
+    repr(Set{Int}())
+    string(Dict(1 => 2))
+    string(Dict(i => i for i in 1:15))
+end
+
+@calls "strings: showing structs and tuples" begin
+    repr((a = 1.0f0,))
+    repr((b = [1.0f0], c = (1.0f0, 2)))
+    repr(NamedTuple())
+    repr((1, 2.5, 'c'))
+    repr(((1,), (2.0, "a")))
+    repr(Point(1.0, 2.0))
+    string((1, 2.5))
+    repr(Ref(1.5f0))
+    repr(Some(1))
+end
+
+@refused "strings: how matrices are laid out depends on what a stream's context holds, which may be anything" begin
+    sprint(show, "text/plain", [1 2; 3 4])
+    sprint(show, MIME("text/plain"), [1.5, 2.25])
+    sprint(show, MIME("text/plain"), [1.5 100; NaN 3])
 end
