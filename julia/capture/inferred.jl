@@ -24,6 +24,7 @@ end
 # A `ccall`: its function, return type, argument types, …, the arguments, and then objects to keep alive.
 is_foreign_call(@nospecialize(statement)) = statement isa Expr && statement.head === :foreigncall
 foreign_operands(call::Expr) = view(call.args, 6:5+length(call.args[3]))
+kept_alive(call::Expr) = view(call.args, 6+length(call.args[3]):length(call.args))
 # The types that it returns and takes.
 foreign_signature(call::Expr) = call.args[2], collect(Any, call.args[3])
 

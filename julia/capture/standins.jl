@@ -127,6 +127,15 @@ const STAND_INS = Dict{String,Any}(
 plain_blas_name(symbol::AbstractString) = replace(symbol, r"_?(64)?_?$" => "")
 
 """
+    Keeping{F,N}()
+
+Calls the function of type `F` with its first `N` arguments. The others are the objects that the pointers among these lead into: as arguments
+of a call that is not inlined they live until it returns, and the code before it cannot see what is done to their memory.
+"""
+struct Keeping{F,N} end
+@noinline (::Keeping{F,N})(arguments...) where {F,N} = F.instance(ntuple(i -> arguments[i], Val(N))...)
+
+"""
 Julia functions => Julia functions that are shipped in their place, where they have a method for the types of a call.
 """
 const FUNCTION_STAND_INS = IdDict{Any,Any}()
@@ -162,7 +171,9 @@ end
 # What a call is replaced by: the stand-in, or `nothing`, and its arguments.
 function stand_in_of(body::Body, @nospecialize(call))
     if is_foreign_call(call)
-        return (get(STAND_INS, plain_blas_name(foreign_name(body, call)), nothing), foreign_operands(call))
+        f, operands = get(STAND_INS, plain_blas_name(foreign_name(body, call)), nothing), foreign_operands(call)
+        (f === nothing || !any(operand -> operand_type(body, operand) <: Ptr, operands)) && return (f, operands)
+        return (Keeping{typeof(f),length(operands)}(), [operands; kept_alive(call)])
     elseif is_invoke(call) || is_call(call)
         callee, operands = called(call)
         known = constant(body, callee)

@@ -465,6 +465,22 @@ end
     base64decode("!!!")
 end
 
+@calls "standard library: BLAS by name" begin
+    BLAS.scal(2, 2.0, [1.0, 2.0], 1)
+    BLAS.scal!(2, 3.0f0, Float32[1, 2, 3, 4], 2)
+    BLAS.scal!(3, 2.0im, [1.0, 2.0im, 3.0], 1)
+    BLAS.axpy!(2.0, [1.0, 2.0, 3.0], [4.0, 5.0, 6.0])
+    BLAS.axpy!(2.0f0, Float32[1, 2], Float32[3, 4])
+    axpy!(0.5, [1.0, 2.0], [4.0, 5.0])
+    axpby!(2.0, [1.0, 2.0], 3.0, [4.0, 5.0])
+    BLAS.dot(2, [1.0, 2.0], 1, [3.0, 4.0], 1)
+    BLAS.nrm2(2, [3.0, 4.0], 1)
+    BLAS.asum([3.0, -4.0])
+    BLAS.iamax([3.0, -4.0])
+    BLAS.gemv('N', [1.0 2.0; 3.0 4.0], [1.0, 2.0])
+    BLAS.gemm('N', 'T', 1.0, [1.0 2.0; 3.0 4.0], [1.0 2.0; 3.0 4.0])
+end
+
 @calls "standard library: LinearAlgebra, fields that are not there" begin
     identity(Tridiagonal([1], [2, 3], [4]))
     Tridiagonal([1.0], [2.0, 3.0], [4.0]) * [1.0, 2.0]
