@@ -12,8 +12,8 @@ function ranges_of(answer)
     inside && push!(ranges, 0x0010ffff)
     return ranges
 end
-const STARTS_NAME = ranges_of(c -> ccall(:jl_id_start_char, Cint, (UInt32,), c) != 0)
-const GOES_ON_NAME = ranges_of(c -> ccall(:jl_id_char, Cint, (UInt32,), c) != 0)
+const STARTS_NAME = ranges_of(c -> Base.is_id_start_char(Char(c)))
+const GOES_ON_NAME = ranges_of(c -> Base.is_id_char(Char(c)))
 
 is_listed(ranges::Vector{UInt32}, c::UInt32) = (k = searchsortedlast(ranges, c); isodd(k) || (k > 0 && ranges[k] == c))
 
