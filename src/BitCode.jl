@@ -18,6 +18,7 @@ A function is captured as LLVM bitcode from Julia's own compiler, with everythin
   - calls: [`@remote`](@ref), [`remotecall_fetch`](@ref), [`remotecall`](@ref), [`remotecall_wait`](@ref), [`remote_do`](@ref)
   - printing in shipped functions: [`BitCode.print`](@ref), [`BitCode.println`](@ref), [`BitCode.@show`](@ref)
   - without calling: [`BitCode.explain`](@ref), [`BitCode.code_llvm`](@ref), [`BitCode.archive_info`](@ref)
+  - memory of nodes: [`BitCode.alloc`](@ref), [`BitCode.attach`](@ref), [`BitCode.RemoteArray`](@ref), [`BitCode.DistributedSegment`](@ref)
 
 Names and argument order are Distributed's, and its functions are extended, not replaced: both can be loaded. The two types that both
 export, `RemoteException` and `Future`, are told apart by their module.
@@ -67,6 +68,10 @@ include("../julia/node/call.jl")
 include("../julia/node/future.jl")
 include("../julia/node/remote.jl")
 include("../julia/node/introspect.jl")
+
+# segments: memory of nodes.
+include("../julia/segments/remote_array.jl")
+include("../julia/segments/distributed.jl")
 
 # UCX reads its environment when it is opened, so this comes first. Julia needs SIGSEGV for itself (its collector stops threads with it):
 # UCX must not take it for a crash. The memory-type cache hooks the allocator, for GPUs that nothing here uses.

@@ -13,7 +13,7 @@ const CONFORMANCE = String[]
 in_folder(folder, ending) = isdir(folder) ? [joinpath(folder, file) for file in sort(readdir(folder)) if endswith(file, ending)] : String[]
 
 function test_files()
-    rooms = [in_folder(joinpath(HERE, room), "_tests.jl") for room in ("package", "abi", "marshal", "capture", "node", "conformance")]
+    rooms = [in_folder(joinpath(HERE, room), "_tests.jl") for room in ("package", "abi", "marshal", "capture", "node", "segments", "conformance")]
     return [rooms...; in_folder(joinpath(ROOT, "examples"), ".jl")]
 end
 

@@ -109,6 +109,16 @@ const SHOW = UInt32(8)
 @bc bc_call_free(call::Handle)::Cint
 @bc bc_output_notify(client::Handle, callback::Ptr{Cvoid}, argument::Ptr{Cvoid})::Cint
 @bc bc_output_take(client::Handle, out::Ref{Output}, buffer::Ptr{UInt8}, capacity::Csize_t)::Cint
+@bc bc_remote_new(session::Handle, length::UInt64, out::Ref{Handle}, error::Ref{Handle})::Cint
+@bc bc_remote_attach(session::Handle, number::UInt64, out::Ref{Handle}, error::Ref{Handle})::Cint
+@bc bc_remote_number(remote::Handle)::UInt64
+@bc bc_remote_length(remote::Handle)::UInt64
+@bc bc_remote_is_open(remote::Handle)::Cint
+@bc bc_remote_read(remote::Handle, offset::UInt64, to::Ptr{UInt8}, length::Csize_t, error::Ref{Handle})::Cint
+@bc bc_remote_write(remote::Handle, offset::UInt64, from::Ptr{UInt8}, length::Csize_t, error::Ref{Handle})::Cint
+@bc bc_remote_update(remote::Handle, offset::UInt64, update::UInt32, operand::UInt64, expected::UInt64, before::Ref{UInt64}, error::Ref{Handle})::Cint
+@bc bc_remote_close(remote::Handle, error::Ref{Handle})::Cint
+@bc bc_remote_free(remote::Handle)::Cvoid
 
 end # module API
 
@@ -185,7 +195,7 @@ end
 # --- errors ------------------------------------------------------------------------------------------------------------------
 
 const CLIENT_CODES = (:bad_argument, :connect_refused, :auth_failed, :key_required, :version_mismatch, :timeout, :peer_died,
-                      :session_closed, :transport, :remote, :internal, :too_large, :busy)
+                      :session_closed, :transport, :remote, :internal, :too_large, :busy, :segment_gone)
 const NODE_CODES = (:bad_archive, :bad_hash, :bad_image, :no_image, :unresolved_symbol, :bad_payload, :out_of_memory, :deadline,
                     :fault, :shutting_down, :too_large, :unsupported, :internal, :bad_abi)
 
@@ -243,6 +253,14 @@ function blake3(bytes::Vector{UInt8})
     status = GC.@preserve bytes out API.bc_hash(pointer(bytes), length(bytes), pointer(out))
     status == 0 || throw(BitCodeError(code_name(status), "the bytes could not be hashed"))
     return out
+end
+
+# Calls `f(error)`, which answers with a status.
+function must(f)
+    error = Ref{API.Handle}(C_NULL)
+    status = f(error)
+    status == 0 || throw_owned(status, error[])
+    return nothing
 end
 
 session_info(session::API.Handle) = parse_json(unsafe_string(API.bc_session_info(session)))

@@ -172,6 +172,10 @@ impl<F: Fabric> Session<F> {
                 code: ErrorCode::NO_SEGMENT,
                 message,
             })) => ClientError::SegmentGone(format!("{}: {message}", self.name())),
+            Some(Outcome::Error(ClientError::Remote {
+                code: ErrorCode::SEGMENT_LIMIT,
+                message,
+            })) => ClientError::TooLarge(format!("{}: {message}", self.name())),
             Some(Outcome::Error(error)) => error.clone(),
             Some(_) => ClientError::Internal("the node's answer about a segment is none".into()),
             None => ClientError::Timeout(format!(

@@ -96,6 +96,11 @@
 #define BC_E_BUSY -13
 
 /*
+ The segment was closed here, freed by its owner, or never there.
+ */
+#define BC_E_SEGMENT_GONE -14
+
+/*
  State of a call: it returned, and the packed result is there.
  */
 #define BC_VALUE 0

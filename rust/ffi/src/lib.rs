@@ -10,6 +10,7 @@ mod code;
 mod error;
 mod handle;
 mod output;
+mod segment;
 mod session;
 mod status;
 
@@ -18,5 +19,6 @@ pub use client::*;
 pub use code::*;
 pub use error::*;
 pub use output::*;
+pub use segment::*;
 pub use session::*;
 pub use status::*;

@@ -33,6 +33,8 @@ pub const BC_E_INTERNAL: i32 = -11;
 pub const BC_E_TOO_LARGE: i32 = -12;
 /// `bc_call_free` only: the memory of the call is still being read; ask again once its state is not BC_PENDING.
 pub const BC_E_BUSY: i32 = -13;
+/// The segment was closed here, freed by its owner, or never there.
+pub const BC_E_SEGMENT_GONE: i32 = -14;
 
 /// State of a call: it returned, and the packed result is there.
 pub const BC_VALUE: i32 = 0;
