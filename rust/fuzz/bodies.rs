@@ -7,7 +7,7 @@
 use bitcode_wire::archive::Archive;
 use bitcode_wire::error::ErrorPayload;
 use bitcode_wire::frame::{
-    HEADER_LEN, Header, OutputPayload, OutputTaken, SegmentGone, SegmentGrant, SegmentRequest,
+    Directory, HEADER_LEN, Header, OutputPayload, OutputTaken, SegmentGone, SegmentGrant, SegmentRequest,
     SessionKey,
 };
 use bitcode_wire::handshake::{Answer, Hello, Preamble};
@@ -157,6 +157,22 @@ pub(crate) fn segment(data: &[u8]) -> bool {
         Err(error) => {
             assert!(!error.to_string().is_empty());
             gone.is_ok() || request.is_ok()
+        }
+    }
+}
+
+/// The payload of a DIRECTORY frame.
+pub(crate) fn directory(data: &[u8]) -> bool {
+    match Directory::decode(data) {
+        Ok(directory) => {
+            let bytes = directory.encode().expect("what decodes also encodes");
+            assert!(bytes == data, "a directory has one spelling");
+            assert!(directory.address(directory.here).is_some());
+            true
+        }
+        Err(error) => {
+            assert!(!error.to_string().is_empty());
+            false
         }
     }
 }

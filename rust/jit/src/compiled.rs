@@ -2,7 +2,7 @@
 
 use crate::orc::Linked;
 use crate::sites::Sites;
-use bitcode_runtime::{Code, Constants, Entry, Limits, Listener, Outcome, Output};
+use bitcode_runtime::{Code, Constants, Entry, Limits, Listener, Outcome, Output, Place};
 
 /// How long each step of a compilation took, in microseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -70,12 +70,24 @@ impl Compiled {
         self.timings
     }
 
-    /// Runs the code on this thread. It may write into its payload; what it prints goes to `listener`.
+    /// Runs the code on this thread, nowhere in particular; see [`Compiled::call_at`].
+    pub fn call(
+        &self,
+        payload: &mut [u8],
+        listener: &Listener<'_>,
+        output: &mut Output,
+    ) -> Outcome {
+        self.call_at(Place::default(), payload, listener, output)
+    }
+
+    /// Runs the code on this thread. It may write into its payload; what it prints goes to `listener`, and `place` is what
+    /// it is told of where it runs.
     ///
     /// Safe to call only in the sense in which a node is safe: shipped code is native code. It is kept from what it
     /// should not need (see `refuse.rs`) and survived when it faults, not confined.
-    pub fn call(
+    pub fn call_at(
         &self,
+        place: Place,
         payload: &mut [u8],
         listener: &Listener<'_>,
         output: &mut Output,
@@ -86,7 +98,7 @@ impl Compiled {
             Some(sites) => sites.text(self.linked.entry()),
             None => 0..0,
         };
-        let code = Code { entry, text };
+        let code = Code { entry, text, place };
         // SAFETY: the code was compiled with these constants; that it keeps the rules is its sender's promise.
         let outcome = unsafe {
             bitcode_runtime::run(

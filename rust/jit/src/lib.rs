@@ -24,7 +24,9 @@ mod sites;
 mod store;
 mod target;
 
-pub use bitcode_runtime::{Limits, Listener, Outcome, Output, attach as attach_thread};
+pub use bitcode_runtime::{
+    Limits, Listener, Onward, Outcome, Output, Place, attach as attach_thread,
+};
 pub use compile::{Jit, JitConfig};
 pub use compiled::{Compiled, Timings};
 pub use disassemble::disassemble;

@@ -3,6 +3,7 @@
 use crate::constant::Constants;
 use crate::defer::Deferred;
 use crate::graph::{Encoder, Packed, Purpose, Reader, pack_result};
+use crate::hop::{Onward, Place};
 use crate::layout::{DataType, Value, type_of};
 use crate::library;
 use crate::machine::{FloatControl, Landing, bc_enter, bc_leave};
@@ -22,6 +23,8 @@ pub(crate) mod code {
     pub(crate) const UNCAUGHT: i64 = 1;
     /// The payload is not what the entry wants.
     pub(crate) const MALFORMED: i64 = 2;
+    /// The call goes on elsewhere.
+    pub(crate) const FORWARDED: i64 = 3;
     const FAULT: i64 = 1 << 32;
 
     /// A fault.
@@ -38,18 +41,24 @@ pub(crate) mod code {
 /// `bitcode_entry(payload, payload_len, call)`: 0 when a value was packed, 1 when an exception was recorded.
 pub type Entry = unsafe extern "C" fn(payload: i64, length: i64, call: i64) -> i32;
 
-/// An entry, and where the code is that it belongs to.
+/// An entry, where the code is that it belongs to, and as what it runs.
 #[derive(Clone, Debug)]
 pub struct Code {
     /// Where it begins.
     pub entry: Entry,
     /// Addresses of all its instructions: what a backtrace is made of. Empty if nobody wants one.
     pub text: Range<usize>,
+    /// What the code may know of where it runs.
+    pub place: Place,
 }
 
 impl From<Entry> for Code {
     fn from(entry: Entry) -> Self {
-        Self { entry, text: 0..0 }
+        Self {
+            entry,
+            text: 0..0,
+            place: Place::default(),
+        }
     }
 }
 
@@ -88,6 +97,8 @@ pub enum Outcome {
     OutOfMemory,
     /// Not at all: this is wrong with the payload.
     BadPayload(&'static str),
+    /// Not here: it goes on elsewhere, and the output is the payload for that.
+    Forward(Onward),
 }
 
 /// Where results go: memory that is reused from call to call. Its bytes start at a multiple of 64.
@@ -226,6 +237,9 @@ pub(crate) struct Call {
     pub(crate) lines: Lines,
     /// Where its code is.
     pub(crate) text: Range<usize>,
+    pub(crate) place: Place,
+    /// Where the call goes on, once it is forwarded.
+    pub(crate) onward: Cell<Onward>,
     /// The trace of `exception`, by its place among the exceptions, from 1.
     thrown: Cell<usize>,
     kept: RefCell<Vec<Arc<dyn Any + Send + Sync>>>,
@@ -302,7 +316,7 @@ pub unsafe fn run(
     listener: &Listener<'_>,
     output: &mut Output,
 ) -> Outcome {
-    let Code { entry, text } = code.into();
+    let Code { entry, text, place } = code.into();
     attach();
     let state = ThreadState::current();
     let call = Call {
@@ -321,6 +335,8 @@ pub unsafe fn run(
         // SAFETY: it outlives this call.
         lines: unsafe { Lines::new(&listener) },
         text,
+        place,
+        onward: Cell::default(),
         thrown: Cell::new(0),
         kept: RefCell::new(Vec::new()),
     };
@@ -348,6 +364,7 @@ pub unsafe fn run(
         (code::MALFORMED, _) => {
             Outcome::BadPayload(call.malformed.get().unwrap_or("it is malformed"))
         }
+        (code::FORWARDED, _) => Outcome::Forward(call.onward.get()),
         (left, _) => Outcome::Fault {
             signal: code::signal(left).unwrap_or(0),
         },

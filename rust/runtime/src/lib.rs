@@ -29,6 +29,7 @@ mod function;
 pub mod graph;
 pub mod hash;
 mod heap;
+mod hop;
 pub mod layout;
 pub mod library;
 pub mod machine;
@@ -48,6 +49,7 @@ pub mod types;
 
 pub use call::{Code, Entry, Limits, Outcome, Output, run};
 pub use constant::Constants;
+pub use hop::{Onward, Place};
 pub use print::Listener;
 pub use table::{lookup, symbols};
 pub use thread::attach;

@@ -4,7 +4,7 @@ use crate::builtin::{Builtins, id};
 use crate::layout::Value;
 use crate::{
     array, boxes, call, checksum, defer, dispatch, egal, error, exception, function, graph, hash,
-    library, machine, math, memory, number, print, string, system, thread, tuple,
+    hop, library, machine, math, memory, number, print, string, system, thread, tuple,
 };
 use std::collections::HashMap;
 use std::sync::OnceLock;
@@ -53,6 +53,7 @@ fn runtime() -> Vec<(&'static str, usize)> {
         call::{bc_result, bc_throw},
         graph::{bc_unpack, bc_table, bc_return},
         defer::{bc_defer, bc_throw_deferred, bc_throw_static},
+        hop::{bc_entry, bc_forward, bc_forward_room, bc_here, bc_nodes},
         print::{bc_print, bc_write},
         thread::{bc_thread_state},
         machine::{bc_setjmp, bc_longjmp},

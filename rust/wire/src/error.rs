@@ -64,6 +64,10 @@ codes! {
     INTERNAL = 13;
     /// The archive was made for another ABI.
     BAD_ABI = 14;
+    /// The call has made all the hops that it may.
+    HOP_BUDGET = 15;
+    /// The node that a call wanted to hop to is not there, or cannot be reached from where the call is.
+    UNREACHABLE = 16;
     /// There is no such segment (any more), or it is another session's.
     NO_SEGMENT = 24;
     /// The node's segments would take more memory than they may.

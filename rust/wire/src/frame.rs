@@ -6,6 +6,7 @@
 //! A receiver [`decode`](Header::decode)s, finds the session, then [`verify`](Header::verify)s; it believes nothing
 //! before that. A frame that fails either step is dropped and counted, never answered.
 
+mod directory;
 mod foreseen;
 mod key;
 mod output;
@@ -13,6 +14,7 @@ mod segment;
 mod timings;
 mod view;
 
+pub use directory::Directory;
 pub use foreseen::Foreseen;
 pub use key::{SessionKey, SessionKeys};
 pub use output::{OUTPUT_WINDOW, OutputPayload, OutputTaken, Stream};
@@ -64,7 +66,7 @@ const F_ARCHIVE_LEN: Field = Field::new("archive_len", 40, 4);
 const F_DEADLINE: Field = Field::new("deadline_ms", 44, 4);
 const F_HOP_BUDGET: Field = Field::new("hop_budget", 48, 4);
 const F_EPOCH: Field = Field::new("epoch", 52, 2);
-const F_RESERVED: Field = Field::new("reserved", 54, 2);
+const F_ENTRY: Field = Field::new("entry", 54, 2);
 const F_TAG: Field = Field::new("tag", 56, 8);
 
 /// Where the kind is: for those who look at it before they believe the header.
@@ -85,7 +87,7 @@ pub const LAYOUT: [Field; 15] = [
     F_DEADLINE,
     F_HOP_BUDGET,
     F_EPOCH,
-    F_RESERVED,
+    F_ENTRY,
     F_TAG,
 ];
 
@@ -101,7 +103,8 @@ pub enum Kind {
     Throw = 3,
     /// The call could not be carried out; see [`ErrorPayload`](crate::error::ErrorPayload). Node to origin.
     Error = 4,
-    /// The node lacks the code: send the same call id again with the archive. Node to origin, empty body.
+    /// The node lacks the code: send the same call id again with the archive. Node to origin, empty body; or to the node
+    /// that a HOP came from, with the HOP's payload.
     NeedCode = 5,
     /// Reserved: give the call up. Answered with ERROR `UNSUPPORTED` in this version.
     Cancel = 6,
@@ -113,6 +116,10 @@ pub enum Kind {
     Output = 9,
     /// How much of the session's output the origin has dealt with; see [`OutputTaken`]. Origin to node.
     OutputTaken = 10,
+    /// The nodes that a call may hop to; see [`Directory`]. Origin to node.
+    Directory = 11,
+    /// Run this code on this payload, for an origin that awaits the answer from whoever has it in the end. Node to node.
+    Hop = 12,
     /// About memory of the node that the origin uses itself; see [`SegmentRequest`]. Origin to node.
     Segment = 16,
     /// A segment that the origin may have used is not there any more; see [`SegmentGone`]. Node to origin.
@@ -121,7 +128,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, in order of their numbers.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Call,
         Self::Value,
         Self::Throw,
@@ -132,6 +139,8 @@ impl Kind {
         Self::Pong,
         Self::Output,
         Self::OutputTaken,
+        Self::Directory,
+        Self::Hop,
         Self::Segment,
         Self::SegmentGone,
     ];
@@ -152,6 +161,8 @@ impl TryFrom<u8> for Kind {
             8 => Self::Pong,
             9 => Self::Output,
             10 => Self::OutputTaken,
+            11 => Self::Directory,
+            12 => Self::Hop,
             16 => Self::Segment,
             17 => Self::SegmentGone,
             kind => return Err(FrameError::Kind(kind)),
@@ -166,7 +177,7 @@ pub struct Flags(pub u16);
 impl Flags {
     /// No bit set.
     pub const NONE: Self = Self(0);
-    /// The body ends with the archive of the code. Only on CALL.
+    /// The body ends with the archive of the code. Only on CALL and HOP.
     pub const HAS_ARCHIVE: Self = Self(1);
     /// Nobody waits for the outcome (`remote_do`): the node answers with an empty VALUE as soon as it is about to run the
     /// call (with an ERROR if it cannot), so that the origin can forget it, and only logs how it ends.
@@ -212,9 +223,9 @@ pub enum FrameError {
     /// Flag bits that this version does not know, or not on such a frame.
     #[error("frame flags {0:#06x} hold unknown bits")]
     Flags(u16),
-    /// The reserved bytes are not 0.
-    #[error("reserved bytes of the frame header are {0:#06x}, not 0")]
-    Reserved(u16),
+    /// An entry is named by a frame that names none.
+    #[error("the frame header names entry {0:#06x}, which only a HOP may")]
+    Entry(u16),
     /// The kind, the flags and the archive length contradict each other.
     #[error("a {kind:?} frame with flags {flags:#06x} cannot have an archive length of {len}")]
     Archive {
@@ -264,7 +275,8 @@ pub struct Header {
     pub hops: u16,
     /// The session: the number that the node gave in the handshake, the same in both directions.
     pub session: u32,
-    /// The origin's number within the cluster, given in the handshake (the session, for now).
+    /// The origin's number, given in the handshake (the session, for now). For a DIRECTORY, a HOP, and a CALL that may hop: the
+    /// directory's id.
     pub origin: u32,
     /// The call, chosen by the origin and unique within the session.
     pub call: u64,
@@ -279,6 +291,8 @@ pub struct Header {
     pub hop_budget: u32,
     /// The session's epoch.
     pub epoch: u16,
+    /// Which of the code's entries a HOP calls; 0 for all other kinds.
+    pub entry: u16,
 }
 
 impl Header {
@@ -296,6 +310,7 @@ impl Header {
             deadline_ms: 0,
             hop_budget: 0,
             epoch: 0,
+            entry: 0,
         }
     }
 
@@ -315,6 +330,7 @@ impl Header {
         out[F_DEADLINE.range()].copy_from_slice(&self.deadline_ms.to_le_bytes());
         out[F_HOP_BUDGET.range()].copy_from_slice(&self.hop_budget.to_le_bytes());
         out[F_EPOCH.range()].copy_from_slice(&self.epoch.to_le_bytes());
+        out[F_ENTRY.range()].copy_from_slice(&self.entry.to_le_bytes());
         let tag = key.tag(&out, body_len);
         out[F_TAG.range()].copy_from_slice(&tag.to_le_bytes());
         out
@@ -341,9 +357,9 @@ impl Header {
         if flags & !Flags::ALL.0 != 0 || (shows && kind != Kind::Call) {
             return Err(FrameError::Flags(flags));
         }
-        let reserved = u16::from_le_bytes(field(bytes, F_RESERVED));
-        if reserved != 0 {
-            return Err(FrameError::Reserved(reserved));
+        let entry = u16::from_le_bytes(field(bytes, F_ENTRY));
+        if entry != 0 && !matches!(kind, Kind::Hop | Kind::NeedCode) {
+            return Err(FrameError::Entry(entry));
         }
         let archive_len = u32::from_le_bytes(field(bytes, F_ARCHIVE_LEN));
         if !trailer_fits(kind, Flags(flags), archive_len) {
@@ -365,6 +381,7 @@ impl Header {
             deadline_ms: u32::from_le_bytes(field(bytes, F_DEADLINE)),
             hop_budget: u32::from_le_bytes(field(bytes, F_HOP_BUDGET)),
             epoch: u16::from_le_bytes(field(bytes, F_EPOCH)),
+            entry,
         })
     }
 
@@ -415,7 +432,7 @@ fn trailer_fits(kind: Kind, flags: Flags, len: u32) -> bool {
         flags.contains(Flags::TIMED),
     ) {
         (false, false) => len == 0,
-        (true, false) => kind == Kind::Call && len != 0,
+        (true, false) => matches!(kind, Kind::Call | Kind::Hop) && len != 0,
         (false, true) => {
             matches!(kind, Kind::Value | Kind::Throw | Kind::Error)
                 && len as usize == StageTimings::LEN

@@ -102,7 +102,11 @@ fn smoke(seed: u64, seeds: &[Vec<u8>], body: fn(&[u8]) -> bool) {
 fn frame_header() {
     smoke(
         1,
-        &[fixture("frame-call"), fixture("frame-value")],
+        &[
+            fixture("frame-call"),
+            fixture("frame-value"),
+            fixture("frame-hop"),
+        ],
         bodies::frame_header,
     );
 }
@@ -151,4 +155,9 @@ fn segment() {
         key: b"an address, a length and a key",
     };
     smoke(7, &[alloc, grant.encode().unwrap()], bodies::segment);
+}
+
+#[test]
+fn directory() {
+    smoke(8, &[fixture("directory")], bodies::directory);
 }

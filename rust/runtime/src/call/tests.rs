@@ -347,3 +347,53 @@ fn what_is_appended_follows_what_was_there() {
     assert_eq!(output.bytes().last(), Some(&b'd'));
     assert_eq!(output.bytes().as_ptr() as usize % 64, 0);
 }
+
+unsafe extern "C" fn goes_on(_: i64, _: i64, _: i64) -> i32 {
+    // SAFETY: called from an entry.
+    let room = unsafe { crate::hop::bc_forward_room(3) } as *mut u8;
+    for at in 0..3 {
+        // SAFETY: inside the room.
+        unsafe { room.add(at).write(crate::hop::bc_here() as u8) };
+    }
+    // SAFETY: called from an entry; nothing here needs dropping.
+    unsafe {
+        crate::hop::bc_forward(
+            crate::hop::bc_nodes(),
+            crate::hop::bc_entry() + i64::from(u16::MAX) - 1,
+        )
+    }
+}
+
+#[test]
+fn a_call_that_is_forwarded_leaves_the_next_ones_payload() {
+    let place = Place {
+        here: 7,
+        nodes: 9,
+        entry: 1,
+    };
+    let code = Code {
+        place,
+        ..Code::from(goes_on as Entry)
+    };
+    let mut output = Output::new();
+    for _ in 0..3 {
+        // SAFETY: the entry above keeps the rules.
+        let outcome = unsafe {
+            run(
+                code.clone(),
+                &mut [1],
+                &constants(),
+                Limits::default(),
+                &|_, _, _| (),
+                &mut output,
+            )
+        };
+        let onward = Onward {
+            node: 9,
+            entry: u16::MAX,
+        };
+        assert_eq!(outcome, Outcome::Forward(onward));
+        assert_eq!(output.bytes(), [7, 7, 7]);
+    }
+    assert_eq!(crate::hop::bc_here(), 0, "no call runs any more");
+}

@@ -4,7 +4,7 @@ use super::sample;
 use bitcode_wire::archive::{self, Archive, Image, ImageKind};
 use bitcode_wire::error::{ErrorCode, ErrorPayload};
 use bitcode_wire::frame::{
-    Flags, HEADER_LEN, Kind, LAYOUT, OUTPUT_WINDOW, OutputPayload, SegmentGrant, SegmentRequest,
+Directory, Flags, HEADER_LEN, Kind, LAYOUT, OUTPUT_WINDOW, OutputPayload, SegmentGrant, SegmentRequest,
     StageTimings,
 };
 use bitcode_wire::handshake::{self, Answer, Hello, Preamble, Refusal};
@@ -162,6 +162,14 @@ fn handshake_messages() {
         message: String::new(),
     };
     let refusal = Answer::Refused(refusal).encode().unwrap();
+    let directory = Directory {
+        here: 0,
+        nodes: Vec::new(),
+    };
+    assert_eq!(
+        least(&wire, "DIRECTORY payload"),
+        directory.encode().unwrap().len()
+    );
     assert_eq!((least(&wire, "Refusal"), refusal[0]), (refusal.len(), 3));
 }
 
@@ -176,6 +184,8 @@ fn limits() {
         ("MAX_TEXT", OutputPayload::MAX_TEXT),
         ("MAX_KEY", SegmentGrant::MAX_KEY),
         ("OUTPUT_WINDOW", OUTPUT_WINDOW as usize),
+        ("MAX_NODES", Directory::MAX_NODES),
+        ("MAX_PLACE_BYTES", Directory::MAX_PLACE_BYTES),
         ("MAX_ARCHIVE_BYTES", archive::MAX_ARCHIVE_BYTES),
         ("MAX_IMAGES", archive::MAX_IMAGES),
         ("MAX_TARGET_BYTES", archive::MAX_TARGET_BYTES),

@@ -4,7 +4,7 @@ use super::sample;
 use bitcode_wire::code::CodePrefix;
 use bitcode_wire::codec::Problem;
 use bitcode_wire::frame::{
-    Flags, FrameError, HEADER_LEN, Header, Kind, LAYOUT, OUTPUT_WINDOW, OutputPayload, OutputTaken,
+Directory, Flags, FrameError, HEADER_LEN, Header, Kind, LAYOUT, OUTPUT_WINDOW, OutputPayload, OutputTaken,
     SegmentGone, SegmentGrant, SegmentRequest, SessionKey, SessionKeys, StageTimings, View,
 };
 
@@ -80,7 +80,7 @@ fn refuses_what_it_does_not_know() {
         Err(FrameError::Version(2))
     );
     assert_eq!(Header::decode(&with_byte(3, 0)), Err(FrameError::Kind(0)));
-    assert_eq!(Header::decode(&with_byte(3, 11)), Err(FrameError::Kind(11)));
+    assert_eq!(Header::decode(&with_byte(3, 13)), Err(FrameError::Kind(13)));
     assert_eq!(
         Header::decode(&with_byte(4, 16)),
         Err(FrameError::Flags(16))
@@ -89,13 +89,10 @@ fn refuses_what_it_does_not_know() {
         Header::decode(&with_byte(5, 0x80)),
         Err(FrameError::Flags(0x8000))
     );
-    assert_eq!(
-        Header::decode(&with_byte(54, 1)),
-        Err(FrameError::Reserved(1))
-    );
+    assert_eq!(Header::decode(&with_byte(54, 1)), Err(FrameError::Entry(1)));
     assert_eq!(
         Header::decode(&with_byte(55, 1)),
-        Err(FrameError::Reserved(0x100))
+        Err(FrameError::Entry(0x100))
     );
 }
 
@@ -126,7 +123,7 @@ fn taken(kind: Kind, flags: Flags, archive_len: u32) -> bool {
 fn what_follows_the_payload_is_announced_and_fits_the_kind() {
     let timed = StageTimings::LEN as u32;
     for kind in Kind::ALL {
-        let call = kind == Kind::Call;
+        let call = matches!(kind, Kind::Call | Kind::Hop);
         let reply = matches!(kind, Kind::Value | Kind::Throw | Kind::Error);
         assert!(taken(kind, Flags::NO_REPLY, 0));
         assert!(!taken(kind, Flags::NONE, timed));
@@ -359,4 +356,44 @@ fn the_two_directions_have_different_keys() {
 fn prefixes_belong_to_their_code() {
     assert!(!CodePrefix::NONE.matches(&bitcode_wire::code::CodeId::of(b"")));
     assert_eq!(CodePrefix::default(), CodePrefix::NONE);
+}
+
+#[test]
+fn only_a_hop_names_an_entry() {
+    for kind in Kind::ALL {
+        let header = Header {
+            entry: 3,
+            ..Header::new(kind)
+        };
+        let seen = Header::decode(&header.encode(&sample::keys().to_node, 0));
+        match kind {
+            Kind::Hop | Kind::NeedCode => assert_eq!(seen, Ok(header)),
+            _ => assert_eq!(seen, Err(FrameError::Entry(3))),
+        }
+    }
+}
+
+#[test]
+fn a_directory_has_its_receiver_among_its_nodes_and_keeps_its_bounds() {
+    let directory = |here, count| Directory {
+        here,
+        nodes: vec!["host:1".into(); count],
+    };
+    let read = |directory: &Directory| Directory::decode(&directory.encode().unwrap());
+    assert_eq!(read(&directory(2, 2)), Ok(directory(2, 2)));
+    for here in [0, 3, u32::MAX] {
+        let error = read(&directory(here, 2)).unwrap_err();
+        assert_eq!((error.field, error.offset), ("here", 0));
+    }
+    assert!(read(&directory(1, Directory::MAX_NODES)).is_ok());
+    assert!(directory(1, Directory::MAX_NODES + 1).encode().is_err());
+    let long = Directory {
+        here: 1,
+        nodes: vec!["x".repeat(Directory::MAX_PLACE_BYTES + 1)],
+    };
+    assert!(long.encode().is_err());
+    let mut bytes = directory(1, 1).encode().unwrap();
+    bytes.push(0);
+    let error = Directory::decode(&bytes).unwrap_err();
+    assert_eq!(error.problem, Problem::Trailing(1));
 }

@@ -5,7 +5,7 @@
 use super::sample;
 use bitcode_wire::archive::Archive;
 use bitcode_wire::error::ErrorPayload;
-use bitcode_wire::frame::{Header, OutputPayload, StageTimings};
+use bitcode_wire::frame::{Directory, Header, OutputPayload, StageTimings};
 use bitcode_wire::handshake::{Answer, Hello, Preamble};
 use bitcode_wire::manifest::Manifest;
 use std::path::PathBuf;
@@ -54,6 +54,15 @@ fn frames() {
             sample::VALUE_BODY,
         )
         .unwrap();
+}
+
+#[test]
+fn hops() {
+    let keys = sample::keys();
+    let bytes = golden("frame-hop-v1.bin", &sample::hop().encode(&keys.to_node, 8));
+    assert_eq!(Header::decode(&bytes), Ok(sample::hop()));
+    let bytes = golden("directory-v1.bin", &sample::directory().encode().unwrap());
+    assert_eq!(Directory::decode(&bytes), Ok(sample::directory()));
 }
 
 #[test]

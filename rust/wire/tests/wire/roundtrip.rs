@@ -371,7 +371,7 @@ proptest! {
         let reply = if no_reply { Flags::NO_REPLY } else { Flags::NONE };
         let header = Header {
             kind, flags: archive.with(reply), hops, session, origin, call, code: CodePrefix(code),
-            archive_len, deadline_ms, hop_budget, epoch,
+            archive_len, deadline_ms, hop_budget, epoch, entry: 0,
         };
         let key = SessionKey::new(key);
         let body = archive_len as usize + extra;

@@ -3,7 +3,9 @@
 use bitcode_wire::archive::{Archive, Image, ImageKind};
 use bitcode_wire::code::CodeId;
 use bitcode_wire::error::{ErrorCode, ErrorPayload};
-use bitcode_wire::frame::{Flags, Header, Kind, OutputPayload, SessionKeys, StageTimings, Stream};
+use bitcode_wire::frame::{
+    Directory, Flags, Header, Kind, OutputPayload, SessionKeys, StageTimings, Stream,
+};
 use bitcode_wire::handshake::{Answer, Hello, Preamble, PreambleFlags, Refusal, Role, Welcome};
 use bitcode_wire::manifest::{
     ArrayObject, DataObject, Dependency, ElementFlags, Field, FieldKind, Manifest, Object,
@@ -32,6 +34,7 @@ pub(crate) fn cold_call() -> Header {
         deadline_ms: 0x1415_1617,
         hop_budget: 0x1819_1A1B,
         epoch: 0x1C1D,
+        entry: 0,
     }
 }
 
@@ -54,7 +57,28 @@ pub(crate) fn timed_error() -> Header {
     }
 }
 
-/// Timings with every stage set.
+/// A HOP with every field set but the archive's length.
+pub(crate) fn hop() -> Header {
+    Header {
+        kind: Kind::Hop,
+        flags: Flags::NO_REPLY,
+        archive_len: 0,
+        entry: 0x1E1F,
+        ..cold_call()
+    }
+}
+
+/// A directory of three nodes.
+pub(crate) fn directory() -> Directory {
+    Directory {
+        here: 2,
+        nodes: ["127.0.0.1:1", "[::1]:65535", "node.example:13337"]
+            .map(str::to_owned)
+            .to_vec(),
+    }
+}
+
+/// A piece of output with every field set.
 pub(crate) fn output() -> OutputPayload<'static> {
     OutputPayload {
         position: 0x1234_5678_9ABC,
@@ -64,6 +88,7 @@ pub(crate) fn output() -> OutputPayload<'static> {
     }
 }
 
+/// Timings with every stage set.
 pub(crate) fn timings() -> StageTimings {
     StageTimings {
         queue: 1,

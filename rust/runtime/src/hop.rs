@@ -1,0 +1,80 @@
+//! Code that moves: what shipped code may know of where it runs, and how it ends by going on elsewhere.
+//!
+//! Sending is not this room's business. A call that is forwarded ends here, like one that returns: the payload of the
+//! next call lies where a result would, and the outcome says which node and which entry it is for.
+
+use crate::call::{bc_result, code};
+use crate::machine::bc_leave;
+use crate::thread::ThreadState;
+
+/// Where a call runs, and as what.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// The number of this node among the origin's, from 1; 0 if the origin has not said.
+    pub here: u32,
+    /// How many nodes the origin has; 0 if it has not said.
+    pub nodes: u32,
+    /// Which of the code's entries is called.
+    pub entry: u16,
+}
+
+/// Where a call goes on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Onward {
+    /// The node's number; 0: nowhere.
+    pub node: u32,
+    /// Which of the code's entries to call there.
+    pub entry: u16,
+}
+
+/// The place of the call that this thread is running.
+fn place() -> Place {
+    // SAFETY: null or the call that this thread is running.
+    let call = unsafe { ThreadState::current().call.get().as_ref() };
+    call.map_or(Place::default(), |call| call.place)
+}
+
+/// For shipped code: the number of the node that it runs on.
+pub(crate) extern "C" fn bc_here() -> i64 {
+    place().here.into()
+}
+
+/// For shipped code: how many nodes the origin has.
+pub(crate) extern "C" fn bc_nodes() -> i64 {
+    place().nodes.into()
+}
+
+/// For shipped code: which of its entries is called.
+pub(crate) extern "C" fn bc_entry() -> i64 {
+    place().entry.into()
+}
+
+/// For shipped code: memory for the payload of the call that it goes on as, at a multiple of 64. Calling it again
+/// replaces it.
+///
+/// # Safety
+/// - called from shipped code.
+pub(crate) unsafe extern "C" fn bc_forward_room(bytes: u64) -> i64 {
+    let call = ThreadState::current().call.get() as i64;
+    // SAFETY: the call that this thread is running.
+    unsafe { bc_result(call, bytes) }
+}
+
+/// For shipped code: ends this call here, to go on at `entry` on `node` with the payload that was written into the room.
+/// Nothing else of the code runs here, `finally` neither.
+///
+/// # Safety
+/// - called from shipped code.
+pub(crate) unsafe extern "C" fn bc_forward(node: i64, entry: i64) -> ! {
+    let state = ThreadState::current();
+    // SAFETY: the call that this thread is running.
+    let call = unsafe { &*state.call.get() };
+    // What is no number of a node is the number of none.
+    call.onward.set(Onward {
+        node: u32::try_from(node).unwrap_or(0),
+        entry: u16::try_from(entry).unwrap_or(u16::MAX),
+    });
+    state.left.set(code::FORWARDED);
+    // SAFETY: the landing belongs to a `bc_enter` further up this thread's stack.
+    unsafe { bc_leave(state.landing.get(), 0) }
+}
