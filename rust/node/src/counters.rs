@@ -40,6 +40,8 @@ pub struct Counters {
     pub need_code: Counter,
     /// Answers ERROR.
     pub errors: Counter,
+    /// Calls that went on to another node.
+    pub hops: Counter,
     /// Runs that ended with a signal.
     pub faults: Counter,
     /// Bytes of output that were dropped because their origin did not take them.

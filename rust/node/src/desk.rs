@@ -51,6 +51,8 @@ pub(crate) fn serve<F: Fabric + 'static, L: Loader>(
                 },
             }),
             ToEngine::Close { session, reason } => engine.close_session(session, &reason),
+            ToEngine::Linked { link, terms } => engine.linked(link, terms),
+            ToEngine::Unlinked { link, reason } => engine.unlinked(link, &reason),
             ToEngine::Stop { grace } => {
                 let clean = stop(engine, pool, grace);
                 return say(FromEngine::Stopped { clean });

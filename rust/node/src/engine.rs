@@ -7,11 +7,13 @@
 //! - `leader.rs`: what becomes of a frame, and short code run on the spot
 //! - `execute.rs`: jobs: compiling, long code; `show.rs`: code as text
 //! - `reply.rs`: answers; `output.rs`: what code prints
+//! - `hops.rs`: calls that go on to other nodes
 //! - `segments.rs`: memory that origins read and write themselves
 //! - `cache.rs`, `sessions.rs`, `roster.rs`: what the above share
 
 mod cache;
 mod execute;
+mod hops;
 mod leader;
 mod output;
 mod reply;
@@ -40,6 +42,7 @@ use crate::loader::{Loader, Program};
 use crate::message::FromEngine;
 
 use cache::{Cache, Entry};
+use hops::{Directories, Journey, Links};
 pub(crate) use leader::{Beat, Leader};
 pub(crate) use roster::{Next, Roster};
 use segments::Segments;
@@ -105,6 +108,8 @@ pub struct Engine<F: Fabric, L: Loader> {
     sessions: SessionTable,
     segments: Segments,
     cache: Cache<L::Program, Job<L::Program>>,
+    directories: Directories,
+    links: Links,
     pub(crate) roster: Roster<Job<L::Program>>,
     /// Results that are too long to copy, until they are sent.
     in_flight: Mutex<HashMap<u64, Arc<OutputOf<L>>>>,
@@ -131,6 +136,10 @@ pub(crate) struct CallContext {
     deadline: Option<Instant>,
     /// Set for the call that made the node compile.
     stages: Option<StageTimings>,
+    /// Set for a call that may hop.
+    journey: Option<Journey>,
+    /// Who sent a HOP; `session` is the origin's.
+    sender: Option<Arc<SessionEntry>>,
 }
 
 /// A call that waits for a thread, with its body.
@@ -162,6 +171,8 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
             loader,
             settings,
             sessions: SessionTable::new(),
+            directories: Directories::default(),
+            links: Links::default(),
             roster: Roster::new(),
             in_flight: Mutex::new(HashMap::new()),
             spare: Mutex::new(Vec::new()),
@@ -239,6 +250,7 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
     /// Closes a session: nothing more is believed from it or sent to it.
     pub fn close_session(&self, id: u32, reason: &str) {
         if let Some(session) = self.sessions.remove(id) {
+            self.directories.close(id);
             self.fabric.remove_peer(session.peer);
             self.free_segments_of(id);
             self.fabric.wake();
@@ -264,7 +276,7 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
             let _ = self.outbox.send(FromEngine::Lost {
                 session: session.id,
             });
-        } else {
+        } else if !self.lost_link(peer, reason) {
             self.fabric.remove_peer(peer);
         }
     }
@@ -307,6 +319,11 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
     /// Number of open sessions.
     pub fn session_count(&self) -> usize {
         self.sessions.len()
+    }
+
+    /// Number of open links to other nodes.
+    pub fn link_count(&self) -> usize {
+        self.links.len()
     }
 
     /// Number of codes in the cache, and their bytes.

@@ -1,6 +1,6 @@
 //! The loader that real nodes have: the JIT.
 
-use bitcode_jit::{Compiled, Jit, JitConfig, JitError, Outcome, Output, attach_thread};
+use bitcode_jit::{Compiled, Jit, JitConfig, JitError, Outcome, Output, Place, attach_thread};
 use bitcode_wire::archive::Archive;
 use bitcode_wire::code::CodeId;
 use bitcode_wire::frame::{StageTimings, View};
@@ -68,13 +68,20 @@ fn refusal(error: JitError) -> LoadError {
 impl Program for Compiled {
     type Output = Output;
 
-    fn run(&self, payload: &mut [u8], listener: &Listener<'_>, output: &mut Output) -> Ran {
-        match self.call(payload, listener, output) {
+    fn run(
+        &self,
+        place: Place,
+        payload: &mut [u8],
+        listener: &Listener<'_>,
+        output: &mut Output,
+    ) -> Ran {
+        match self.call_at(place, payload, listener, output) {
             Outcome::Value => Ran::Value,
             Outcome::Thrown => Ran::Thrown,
             Outcome::Fault { signal } => Ran::Fault { signal },
             Outcome::OutOfMemory => Ran::OutOfMemory,
             Outcome::BadPayload(what) => Ran::BadPayload(what),
+            Outcome::Forward(onward) => Ran::Forward(onward),
         }
     }
 

@@ -21,13 +21,14 @@ mod pool;
 mod run;
 mod supervisor;
 
+pub use bitcode_jit::{Onward, Place};
 pub use config::{Config, ConfigError, DEFAULT_LISTEN, LogFormat, Wishes};
 pub use counters::{Counter, Counters};
 pub use engine::{Engine, EngineSettings, Opened, Opening};
 pub use jit::JitLoader;
 pub use key::{Key, KeyError, MIN_KEY};
 pub use loader::{Listener, LoadError, Loader, Program, Ran};
-pub use message::{FromEngine, ToEngine};
+pub use message::{FromEngine, LinkTerms, ToEngine};
 pub use pool::{Pool, PoolSettings};
 pub use run::{About, StartError, default_libraries, run, run_with, versions};
 pub use supervisor::{Happening, Supervisor};

@@ -2,6 +2,7 @@
 //!
 //! The engine is written against these traits, not against the JIT, so that the protocol can be tested without LLVM.
 
+use bitcode_jit::{Onward, Place};
 use bitcode_wire::archive::Archive;
 use bitcode_wire::code::CodeId;
 use bitcode_wire::error::ErrorCode;
@@ -49,8 +50,14 @@ pub trait Program: Send + Sync + 'static {
     type Output: AsRef<[u8]> + Default + Send + Sync + 'static;
 
     /// Runs once. `payload` is aligned to 64 bytes and may be written into; the result, value or exception graph, is left in
-    /// `output`; what the code prints goes to `listener`.
-    fn run(&self, payload: &mut [u8], listener: &Listener<'_>, output: &mut Self::Output) -> Ran;
+    /// `output`; what the code prints goes to `listener`; `place` is what it is told of where it runs.
+    fn run(
+        &self,
+        place: Place,
+        payload: &mut [u8],
+        listener: &Listener<'_>,
+        output: &mut Self::Output,
+    ) -> Ran;
 
     /// Memory that it takes, for the cache.
     fn bytes(&self) -> usize;
@@ -82,6 +89,8 @@ pub enum Ran {
     OutOfMemory,
     /// It did not run: this is wrong with the payload.
     BadPayload(&'static str),
+    /// It goes on elsewhere: the output is the payload for that.
+    Forward(Onward),
 }
 
 /// Why an archive was refused.

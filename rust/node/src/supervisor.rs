@@ -1,7 +1,9 @@
 //! The supervisor: the control plane. It listens, authenticates, hands origins to the engine, and decides when to stop.
 //!
-//! It meets the engine in messages alone (`message.rs`). One thread accepts, one per origin holds its control channel,
-//! and [`Supervisor::run`] itself waits for what happens: messages of the engine, signals, the end of standard input.
+//! It meets the engine in messages alone (`message.rs`). One thread accepts, one per origin holds its control channel (and
+//! one per link to another node, see `supervisor/links.rs`), and [`Supervisor::run`] itself waits for what happens: messages of the engine, signals, the end of standard input.
+
+mod links;
 
 use std::collections::HashMap;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -61,6 +63,8 @@ struct Shared {
     next_ticket: AtomicU64,
     /// The control channels of open sessions; `None` if the engine lost the session before its channel was here.
     channels: Mutex<HashMap<u32, Option<Closer>>>,
+    /// The control channels of links to other nodes.
+    links: Mutex<HashMap<u16, Closer>>,
     handshakes: AtomicUsize,
     stopping: AtomicBool,
     turned_away: Rarely,
@@ -87,6 +91,7 @@ impl Supervisor {
             tickets: Mutex::new(HashMap::new()),
             next_ticket: AtomicU64::new(0),
             channels: Mutex::new(HashMap::new()),
+            links: Mutex::new(HashMap::new()),
             handshakes: AtomicUsize::new(0),
             stopping: AtomicBool::new(false),
             turned_away: Rarely::default(),
@@ -136,6 +141,11 @@ impl Supervisor {
                     shared.close_channels();
                     return Ok(clean);
                 }
+                Happening::Engine(FromEngine::Link {
+                    link,
+                    place,
+                    address,
+                }) => shared.begin_link(link, place, address),
                 Happening::Engine(message) => shared.hear(message),
                 Happening::Signal(number) => {
                     info!(signal = number, "told to stop");
@@ -167,6 +177,9 @@ impl Shared {
     }
 
     fn close_channels(&self) {
+        for (_, closer) in self.links.lock().drain() {
+            closer.close();
+        }
         for closer in self
             .channels
             .lock()
@@ -192,7 +205,12 @@ impl Shared {
                 }
                 return;
             }
-            FromEngine::Stopped { .. } => return,
+            FromEngine::Unlink { link } => {
+                let known = self.links.lock().remove(&link);
+                return known.iter().for_each(Closer::close);
+            }
+            // Dealt with where the supervisor runs.
+            FromEngine::Link { .. } | FromEngine::Stopped { .. } => return,
         };
         let waiting = self.tickets.lock().remove(&ticket);
         let heard = waiting.is_some_and(|waiting| waiting.try_send(answer.clone()).is_ok());

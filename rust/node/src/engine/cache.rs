@@ -19,18 +19,27 @@ pub(crate) struct Entry<P> {
     pub(crate) name: String,
     pub(crate) program: P,
     pub(crate) pace: Pace,
+    /// The archive, of code that may take it to other nodes.
+    pub(crate) archive: Option<Arc<Vec<u8>>>,
     bytes: usize,
     used: AtomicU64,
     evicted: AtomicBool,
 }
 
 impl<P> Entry<P> {
-    pub(crate) fn new(id: CodeId, name: String, program: P, bytes: usize) -> Self {
+    pub(crate) fn new(
+        id: CodeId,
+        name: String,
+        program: P,
+        archive: Option<Arc<Vec<u8>>>,
+        bytes: usize,
+    ) -> Self {
         Self {
             id,
             name,
             program,
             pace: Pace::default(),
+            archive,
             bytes,
             used: AtomicU64::new(0),
             evicted: AtomicBool::new(false),
@@ -170,6 +179,14 @@ impl<P, W> Cache<P, W> {
         }
     }
 
+    /// The code of this id, if it is here. Not a use of it.
+    pub(crate) fn peek(&self, prefix: CodePrefix) -> Option<Arc<Entry<P>>> {
+        match self.inner.lock().map.get(&prefix)? {
+            State::Ready(entry) => Some(Arc::clone(entry)),
+            State::Claimed(_) => None,
+        }
+    }
+
     /// Settles a claim: keeps the entry, or forgets the code if there is none. Returns the calls that waited for it.
     pub(crate) fn settle(&self, prefix: CodePrefix, entry: Option<Arc<Entry<P>>>) -> Settled<P, W> {
         let mut inner = self.inner.lock();
@@ -240,7 +257,7 @@ mod tests {
     use super::*;
 
     fn entry(id: &CodeId, bytes: usize) -> Arc<Entry<&'static str>> {
-        Arc::new(Entry::new(*id, "f".into(), "program", bytes))
+        Arc::new(Entry::new(*id, "f".into(), "program", None, bytes))
     }
 
     fn is_ready(cache: &Cache<&'static str, u32>, id: &CodeId) -> bool {

@@ -13,11 +13,14 @@ use bitcode_wire::frame::{Kind, StageTimings as Stages};
 use tracing::{error, info, warn};
 
 use super::cache::{Entry, Found};
+use super::hops::Journey;
 use super::{CallContext, Engine, Job, OutputOf, Work};
 use crate::loader::{LoadError, Loader, Program, Ran};
 
 /// What an entry takes beyond its machine code.
 const ENTRY_OVERHEAD: usize = 512;
+/// What code imports that may go on elsewhere.
+const FORWARDS: &str = "bc_forward";
 
 /// Why an archive did not become code.
 pub(super) struct Refusal {
@@ -101,7 +104,8 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
             );
             return self.send_error(context.answered(), ErrorCode::DEADLINE, &message);
         }
-        if context.no_reply {
+        // The origin is told once, by the first node.
+        if context.no_reply && context.journey.as_ref().is_none_or(Journey::is_at_home) {
             self.send_short(context.answered(), Kind::Value, &[]);
         }
         let start = Instant::now();
@@ -110,11 +114,16 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
             self.send_output(to, stream, text, open);
         };
         let payload = &mut body[..context.payload_len];
-        let ran = entry.program.run(payload, &listener, output);
+        let ran = entry
+            .program
+            .run(context.place(), payload, &listener, output);
         entry.pace.note(start.elapsed().as_nanos());
         self.counters.ran_queued.add(1);
         if let Some(stages) = &mut context.stages {
             stages.run = micros(start);
+        }
+        if let Ran::Forward(onward) = ran {
+            return self.forward(context, entry, onward, output);
         }
         if context.no_reply {
             if ran != Ran::Value {
@@ -189,14 +198,8 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
             }),
             Found::Claimed(job) => self.roster.push(job),
             Found::Waiting => {}
-            Found::Missing(job) => self.ask_for_code(&job),
+            Found::Missing(job) => self.need_code(job),
         }
-    }
-
-    /// The call's code is not here.
-    pub(super) fn ask_for_code(&self, job: &Job<L::Program>) {
-        self.counters.need_code.add(1);
-        self.send_short(job.context.answered(), Kind::NeedCode, &[]);
     }
 
     /// Hash check, then decoding, then the loader: nothing is read before what vouches for it has been checked.
@@ -225,7 +228,11 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
         };
         counter.add(1);
         info!(code = %id, name, bytes, archive = archive.len(), us = micros(start), "{what}");
-        Ok(Arc::new(Entry::new(id, name, program, bytes)))
+        // Code that may take itself to other nodes has its archive at hand.
+        let kept = decoded.manifest.imports.contains(&FORWARDS);
+        let kept = kept.then(|| Arc::new(archive.to_vec()));
+        let bytes = bytes + kept.as_ref().map_or(0, |archive| archive.len());
+        Ok(Arc::new(Entry::new(id, name, program, kept, bytes)))
     }
 
     pub(super) fn refuse_stopping(&self, job: &Job<L::Program>) {

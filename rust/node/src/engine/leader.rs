@@ -16,10 +16,11 @@ use bitcode_wire::error::ErrorCode;
 use bitcode_wire::frame::{Flags, Foreseen, FrameError, Header, Kind, OutputTaken};
 
 use super::cache::{Entry, Found};
+use super::hops::{Directory, Journey};
 use super::reply::Answered;
 use super::sessions::SessionEntry;
 use super::{CallContext, Engine, Job, OutputOf, Work};
-use crate::loader::{Loader, Program};
+use crate::loader::{Loader, Program, Ran};
 
 /// One in this many inline runs is measured.
 const MEASURE_EVERY: u64 = 16;
@@ -61,6 +62,8 @@ pub(crate) struct Leader<'e, F: Fabric, L: Loader> {
     beat: &'e Beat,
     output: OutputOf<L>,
     session: Option<Arc<SessionEntry>>,
+    /// Of the last call that may hop.
+    directory: Option<Arc<Directory>>,
     entry: Option<Arc<Entry<L::Program>>>,
     runs: u64,
     ahead: Ahead,
@@ -86,6 +89,7 @@ impl<'e, F: Fabric, L: Loader> Leader<'e, F, L> {
             beat,
             output: OutputOf::<L>::default(),
             session: None,
+            directory: None,
             entry: None,
             runs: 0,
             ahead: Ahead::default(),
@@ -123,6 +127,11 @@ impl<'e, F: Fabric, L: Loader> Leader<'e, F, L> {
             return Ok(*expected.header());
         }
         let header = Header::decode(bytes)?;
+        if is_of_link(header.kind) {
+            let of_link = self.engine.believe_link(&header, bytes, body_len);
+            of_link.ok_or(Disbelief::Session(header.session))??;
+            return Ok(header);
+        }
         let known = |session: &Arc<SessionEntry>| session.id == header.session;
         if !self.session.as_ref().is_some_and(known) {
             self.session = self.engine.sessions.get(header.session);
@@ -140,9 +149,14 @@ impl<'e, F: Fabric, L: Loader> Leader<'e, F, L> {
     }
 
     fn call(&mut self, header: &Header, body: &mut Body) {
+        let may_hop = header.kind == Kind::Hop || header.hop_budget > 0;
+        let journey = if may_hop { self.journey(header) } else { None };
+        if may_hop && journey.is_none() {
+            return; // Whoever sent it has been told.
+        }
         let Some(session) = &self.session else { return };
         let answered = Answered {
-            session,
+            session: journey.as_ref().map_or(session, |it| &it.directory.session),
             call: header.call,
             prefix: header.code,
             foreseen: None,
@@ -162,10 +176,23 @@ impl<'e, F: Fabric, L: Loader> Leader<'e, F, L> {
             && !entry.is_evicted()
         {
             self.engine.cache.touch(entry);
-            self.run(header, &mut body[..payload_len]);
+            self.run(header, &mut body[..payload_len], journey);
         } else {
-            self.find(header, payload_len, body);
+            self.find(header, payload_len, body, journey);
         }
+    }
+
+    /// What a call that may hop has with it. If its directory is not here, whoever sent it is told.
+    fn journey(&mut self, header: &Header) -> Option<Journey> {
+        let session = self.session.as_ref()?;
+        let remembered = self.directory.take().filter(|it| {
+            it.id == header.origin
+                && !it.session.is_closed()
+                && (header.kind == Kind::Hop || it.session.id == session.id)
+        });
+        self.directory = remembered.or_else(|| self.engine.directory_of(session, header));
+        let directory = Arc::clone(self.directory.as_ref()?);
+        Some(Journey::new(directory, header))
     }
 
     /// Whether the code is known to be short, and somebody watches in case it is not this time.
@@ -174,11 +201,18 @@ impl<'e, F: Fabric, L: Loader> Leader<'e, F, L> {
         entry.pace.is_below(limit) && !self.beat.is_lost()
     }
 
-    /// Runs the remembered code for the remembered session.
-    fn run(&mut self, header: &Header, payload: &mut [u8]) {
+    /// Runs the remembered code for the remembered session, or for the origin of the journey.
+    fn run(&mut self, header: &Header, payload: &mut [u8], journey: Option<Journey>) {
         let (Some(session), Some(entry)) = (&self.session, &self.entry) else {
             return;
         };
+        let travelling = journey.map(|journey| {
+            let origin = Arc::clone(&journey.directory.session);
+            CallContext::new(origin, header, payload.len()).on(journey, None)
+        });
+        let session = travelling.as_ref().map_or(session, |it| &it.session);
+        let place = travelling.as_ref().map(CallContext::place);
+        let place = place.unwrap_or_default();
         self.runs += 1;
         self.beat.set(self.runs);
         let engine = self.engine;
@@ -191,17 +225,25 @@ impl<'e, F: Fabric, L: Loader> Leader<'e, F, L> {
             };
             engine.send_output(to, stream, text, open);
         };
+        let program = &entry.program;
         let ran = if self.runs.is_multiple_of(MEASURE_EVERY) {
             let start = Instant::now();
-            let ran = entry.program.run(payload, &listener, &mut self.output);
+            let ran = program.run(place, payload, &listener, &mut self.output);
             entry.pace.note(start.elapsed().as_nanos());
             ran
         } else {
-            entry.program.run(payload, &listener, &mut self.output)
+            program.run(place, payload, &listener, &mut self.output)
         };
         self.beat.set(0);
         if self.beat.is_lost() {
             entry.pace.note_long(LOST_AFTER.as_nanos());
+        }
+        engine.counters.ran_inline.add(1);
+        if let Ran::Forward(onward) = ran {
+            let session = Arc::clone(session);
+            let context =
+                travelling.unwrap_or_else(|| CallContext::new(session, header, payload.len()));
+            return engine.forward(&context, entry, onward, &mut self.output);
         }
         let answered = Answered {
             session,
@@ -211,7 +253,9 @@ impl<'e, F: Fabric, L: Loader> Leader<'e, F, L> {
         };
         let answer_len = self.output.as_ref().len();
         engine.send_outcome(answered, entry, ran, &mut self.output, None);
-        engine.counters.ran_inline.add(1);
+        if travelling.is_some() {
+            return; // Nobody knows who calls next.
+        }
         let ahead = &mut self.ahead;
         ahead.answer_len = answer_len;
         ahead.stride = header.call.wrapping_sub(ahead.before);
@@ -221,11 +265,24 @@ impl<'e, F: Fabric, L: Loader> Leader<'e, F, L> {
     }
 
     /// The way of a call whose code is not the last one's, or not short.
-    fn find(&mut self, header: &Header, payload_len: usize, body: &mut Body) {
+    fn find(
+        &mut self,
+        header: &Header,
+        payload_len: usize,
+        body: &mut Body,
+        journey: Option<Journey>,
+    ) {
         let Some(session) = &self.session else { return };
         let brings = header.flags.contains(Flags::HAS_ARCHIVE);
-        let context = CallContext::new(Arc::clone(session), header, payload_len);
         let shows = header.flags.contains(Flags::SHOW);
+        let context = match journey {
+            None => CallContext::new(Arc::clone(session), header, payload_len),
+            Some(journey) => {
+                let origin = Arc::clone(&journey.directory.session);
+                let sender = (header.kind == Kind::Hop).then(|| Arc::clone(session));
+                CallContext::new(origin, header, payload_len).on(journey, sender)
+            }
+        };
         let job = Job {
             context,
             body: std::mem::take(body),
@@ -235,12 +292,13 @@ impl<'e, F: Fabric, L: Loader> Leader<'e, F, L> {
             return self.engine.roster.push(job);
         }
         if shows {
-            return self.engine.ask_for_code(&job);
+            return self.engine.need_code(job);
         }
         match self.engine.cache.find(header.code, brings, job) {
             Found::Ready(entry, mut job) if !job.context.no_reply && self.runs_here(&entry) => {
                 self.entry = Some(entry);
-                self.run(header, &mut job.body[..payload_len]);
+                let journey = job.context.journey.take();
+                self.run(header, &mut job.body[..payload_len], journey);
             }
             Found::Ready(entry, job) => self.engine.roster.push(Job {
                 work: Work::Run(entry),
@@ -248,13 +306,16 @@ impl<'e, F: Fabric, L: Loader> Leader<'e, F, L> {
             }),
             Found::Claimed(job) => self.engine.roster.push(job),
             Found::Waiting => {}
-            Found::Missing(job) => self.engine.ask_for_code(&job),
+            Found::Missing(job) => self.engine.need_code(job),
         }
     }
 
     fn answer(&mut self, header: &Header, body: &mut Body) {
-        if header.kind == Kind::Call {
-            return self.call(header, body);
+        match header.kind {
+            Kind::Call | Kind::Hop => return self.call(header, body),
+            Kind::NeedCode => return self.engine.came_back(header, body),
+            Kind::Error => return self.engine.hop_refused(header, body.bytes()),
+            _ => {}
         }
         let Some(session) = &self.session else { return };
         let answered = Answered {
@@ -276,6 +337,7 @@ impl<'e, F: Fabric, L: Loader> Leader<'e, F, L> {
                 Ok(taken) => session.outflow.taken(taken.position),
                 Err(error) => self.engine.bad_frame(&error),
             },
+            Kind::Directory => self.engine.told_directory(session, header, body.bytes()),
             // Memory takes time: not here.
             Kind::Segment => self.engine.roster.push(Job {
                 context: CallContext::new(Arc::clone(session), header, body.len()),
@@ -290,6 +352,11 @@ impl<'e, F: Fabric, L: Loader> Leader<'e, F, L> {
             kind => self.engine.bad_frame(&Disbelief::Kind(kind)),
         }
     }
+}
+
+/// Whether such a frame comes from a node that this one sends calls to.
+fn is_of_link(kind: Kind) -> bool {
+    matches!(kind, Kind::NeedCode | Kind::Error)
 }
 
 /// Why a frame is not believed.
@@ -346,6 +413,17 @@ impl CallContext {
             arrived,
             deadline: left.and_then(|left| arrived.checked_add(left)),
             stages: None,
+            journey: None,
+            sender: None,
+        }
+    }
+
+    /// The same for a call that may hop, and did if there is a sender.
+    fn on(self, journey: Journey, sender: Option<Arc<SessionEntry>>) -> Self {
+        Self {
+            journey: Some(journey),
+            sender,
+            ..self
         }
     }
 }

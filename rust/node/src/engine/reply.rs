@@ -15,7 +15,7 @@ use super::{CallContext, Engine, OutputOf};
 use crate::loader::{Loader, Ran};
 
 /// Results up to this length are copied by the fabric if need be; longer ones are lent to it.
-const COPY_BELOW: usize = 16 << 10;
+pub(super) const COPY_BELOW: usize = 16 << 10;
 /// How many large outputs are kept for later calls.
 const SPARE_KEPT: usize = 4;
 /// The token of sends whose end does not matter.
@@ -133,6 +133,11 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
             Ran::OutOfMemory => {
                 let message = format!("the node has no memory left for {}", entry.name);
                 return self.send_error(to, ErrorCode::OUT_OF_MEMORY, &message);
+            }
+            Ran::Forward(_) => {
+                // `Engine::forward` is for such.
+                let message = format!("{} went on, and was answered; please report it", entry.name);
+                return self.send_error(to, ErrorCode::INTERNAL, &message);
             }
             Ran::BadPayload(what) => {
                 let message = format!("the arguments of {} are malformed: {what}", entry.name);

@@ -1,11 +1,12 @@
 //! The sessions that the data plane believes, found by number.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bitcode_transport::PeerId;
 use bitcode_wire::frame::SessionKeys;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 use super::output::Outflow;
 
@@ -21,6 +22,8 @@ pub(crate) struct SessionEntry {
     /// For messages: where the origin is.
     pub(crate) name: String,
     pub(crate) outflow: Outflow,
+    /// The ids of its directories, the oldest first.
+    pub(crate) directories: Mutex<VecDeque<u32>>,
     closed: AtomicBool,
 }
 
@@ -77,6 +80,7 @@ impl SessionTable {
             keys,
             name,
             outflow: Outflow::default(),
+            directories: Mutex::default(),
             closed: AtomicBool::new(false),
         });
         place.session = Some(Arc::clone(&session));

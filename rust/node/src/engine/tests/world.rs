@@ -6,6 +6,7 @@ use std::sync::mpsc::{Receiver, channel};
 
 use bitcode_client::{Call, CallOptions, CallState, Client, ClientError, Code, Outcome};
 use bitcode_client::{Session, Terms};
+use bitcode_jit::{Onward, Place};
 use bitcode_transport::{MemoryFabric, MemoryHub, Segment};
 use bitcode_wire::archive::{Archive, Image, ImageKind};
 use bitcode_wire::code::CodeId;
@@ -68,7 +69,13 @@ impl Loader for Words {
 impl Program for Word {
     type Output = Vec<u8>;
 
-    fn run(&self, payload: &mut [u8], listener: &Listener<'_>, output: &mut Vec<u8>) -> Ran {
+    fn run(
+        &self,
+        place: Place,
+        payload: &mut [u8],
+        listener: &Listener<'_>,
+        output: &mut Vec<u8>,
+    ) -> Ran {
         assert_eq!(payload.as_ptr().align_offset(64), 0);
         output.clear();
         match self.word.as_str() {

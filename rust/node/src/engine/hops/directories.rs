@@ -1,0 +1,111 @@
+//! Directories: the nodes that origins have, by numbers.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry as MapEntry;
+use std::sync::Arc;
+
+use bitcode_wire::frame::Directory as Told;
+use parking_lot::{Mutex, RwLock};
+
+use super::links::Link;
+use crate::engine::sessions::SessionEntry;
+
+/// How many directories of one session are kept: calls are under way with old ones while nodes come and go.
+const KEPT: usize = 64;
+
+/// What numbers of nodes mean to one origin's calls. Never changes.
+pub(crate) struct Directory {
+    pub(crate) id: u32,
+    /// This node's own number.
+    pub(crate) here: u32,
+    /// The origin that gave it, which calls with this directory are answered to.
+    pub(crate) session: Arc<SessionEntry>,
+    nodes: Vec<Place>,
+}
+
+/// Another node.
+struct Place {
+    address: String,
+    /// The link to it that was used last.
+    link: Mutex<Option<Arc<Link>>>,
+}
+
+impl Directory {
+    /// How many nodes there are.
+    pub(crate) fn len(&self) -> u32 {
+        self.nodes.len() as u32
+    }
+
+    fn place(&self, node: u32) -> Option<&Place> {
+        self.nodes.get((node as usize).checked_sub(1)?)
+    }
+
+    /// Where a node takes sessions. `None` if there is no node of this number.
+    pub(crate) fn address(&self, node: u32) -> Option<&str> {
+        Some(&self.place(node)?.address)
+    }
+
+    /// The link to a node, if one has been used and is still open.
+    pub(super) fn link(&self, node: u32) -> Option<Arc<Link>> {
+        let place = self.place(node)?;
+        let link = place.link.lock();
+        link.as_ref().filter(|link| link.is_open()).cloned()
+    }
+
+    /// Remembers the link to a node.
+    pub(super) fn remember(&self, node: u32, link: &Arc<Link>) {
+        if let Some(place) = self.place(node) {
+            *place.link.lock() = Some(Arc::clone(link));
+        }
+    }
+}
+
+/// All directories, by their ids.
+#[derive(Default)]
+pub(crate) struct Directories(RwLock<HashMap<u32, Arc<Directory>>>);
+
+impl Directories {
+    /// The directory of this id.
+    pub(crate) fn get(&self, id: u32) -> Option<Arc<Directory>> {
+        self.0.read().get(&id).cloned()
+    }
+
+    /// Takes a directory in. `false` if another session has one of the same id.
+    pub(super) fn insert(&self, id: u32, session: &Arc<SessionEntry>, told: Told) -> bool {
+        let place = |address| Place {
+            address,
+            link: Mutex::new(None),
+        };
+        let directory = Arc::new(Directory {
+            id,
+            here: told.here,
+            session: Arc::clone(session),
+            nodes: told.nodes.into_iter().map(place).collect(),
+        });
+        let mut known = self.0.write();
+        match known.entry(id) {
+            MapEntry::Occupied(old) if old.get().session.id != session.id => return false,
+            MapEntry::Occupied(mut old) => drop(old.insert(directory)),
+            MapEntry::Vacant(free) => drop(free.insert(directory)),
+        }
+        drop(known);
+        self.prune(session, id);
+        true
+    }
+
+    /// Forgets the session's directories beyond those that are kept, but not `newest`.
+    fn prune(&self, session: &Arc<SessionEntry>, newest: u32) {
+        let mut ids = session.directories.lock();
+        ids.retain(|id| *id != newest);
+        ids.push_back(newest);
+        while ids.len() > KEPT {
+            let oldest = ids.pop_front();
+            oldest.and_then(|id| self.0.write().remove(&id));
+        }
+    }
+
+    /// Forgets the directories of a session that is over.
+    pub(crate) fn close(&self, session: u32) {
+        self.0.write().retain(|_, it| it.session.id != session);
+    }
+}
