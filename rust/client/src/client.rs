@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 
 use crate::core::Core;
 use crate::session::{Session, SessionCore, Terms};
-use crate::{ClientError, Code, Output, OutputNotify};
+use crate::{ClientError, Code, Output, OutputNotify, Telling};
 
 /// How long the helper goes on driving after the last delivery before it sleeps.
 const HELPER_SPIN: Duration = Duration::from_micros(20);
@@ -147,6 +147,12 @@ impl<F: Fabric> Client<F> {
         }
     }
 
+    /// The number of the next connection.
+    pub(crate) fn next_epoch(&self) -> u16 {
+        let before = self.0.core.connections.fetch_add(1, Ordering::Relaxed);
+        before.wrapping_add(1)
+    }
+
     /// Makes a way in for a node.
     ///
     /// # Errors
@@ -176,7 +182,16 @@ impl<F: Fabric> Client<F> {
         let session = Arc::new(session);
         way.used = true;
         core.sessions.write().push(Arc::clone(&session));
+        core.directory.forget();
         Ok(Session::new(Arc::clone(&self.0), session))
+    }
+
+    /// Tells all nodes of each other, as the first call that may hop would do by itself: for tests with a virtual clock.
+    ///
+    /// # Errors
+    /// There are too many nodes.
+    pub fn tell_nodes(&self) -> Result<Telling<F>, ClientError> {
+        self.0.tell_nodes()
     }
 
     /// Has `notify` called whenever shipped code of any session has printed something and all that was printed before was

@@ -8,6 +8,9 @@ use bitcode_wire::code::{CodeId, CodePrefix};
 
 use crate::ClientError;
 
+/// What code imports that deals with other nodes.
+const HOPPING: [&str; 3] = ["bc_forward", "bc_here", "bc_nodes"];
+
 /// An archive with its code id, ready to be called on any session of the client that made it. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Code(Arc<Inner>);
@@ -19,14 +22,21 @@ struct Inner {
     /// Number within the client, for the sessions' sets of known codes.
     number: u32,
     len: u32,
+    /// It may go on to other nodes.
+    hops: bool,
     archive: Segment<'static>,
 }
 
 impl Code {
     /// Checks the archive's form and computes its id.
     pub(crate) fn new(archive: Vec<u8>, number: u32) -> Result<Self, ClientError> {
-        let decoded = Archive::decode(&archive);
-        decoded.map_err(|error| ClientError::BadArgument(format!("not an archive: {error}")))?;
+        let decoded = Archive::decode(&archive)
+            .map_err(|error| ClientError::BadArgument(format!("not an archive: {error}")))?;
+        let hops = decoded
+            .manifest
+            .imports
+            .iter()
+            .any(|it| HOPPING.contains(it));
         let len = u32::try_from(archive.len())
             .map_err(|_| ClientError::TooLarge(format!("an archive of {} bytes", archive.len())))?;
         let id = CodeId::of(&archive);
@@ -35,6 +45,7 @@ impl Code {
             prefix: id.prefix(),
             number,
             len,
+            hops,
             archive: Segment::shared(Arc::new(archive)),
         })))
     }
@@ -47,6 +58,11 @@ impl Code {
     /// Bytes of the archive.
     pub fn archive_len(&self) -> u32 {
         self.0.len
+    }
+
+    /// Whether it wants to know the nodes, or goes on to them.
+    pub(crate) fn hops(&self) -> bool {
+        self.0.hops
     }
 
     /// Whether both are handles of the very same code.

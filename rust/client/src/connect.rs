@@ -46,7 +46,8 @@ impl<F: Fabric> Client<F> {
             arch: std::env::consts::ARCH.into(),
             worker_address: way.address().to_vec(),
             transport: self.fabric().describe(),
-            epoch: 1,
+            // All sessions of a client differ in it, which tells answers apart that come from several nodes.
+            epoch: self.next_epoch(),
         };
         let connected = control::connect(address, key, &hello, timeout)
             .map_err(|error| explain(address, &error))?;

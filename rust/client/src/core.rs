@@ -4,7 +4,7 @@
 //! delivers with none of its own held, so a delivery may lock a slot and send.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bitcode_transport::{Fabric, HEADER_LEN, PeerId, Segment, SendStatus, Token, body_len};
@@ -13,6 +13,7 @@ use parking_lot::{Mutex, MutexGuard, RwLock};
 use smallvec::SmallVec;
 
 use crate::deliver::Deliver;
+use crate::directory::{CurrentDirectory, Directory};
 use crate::output::OutputQueue;
 use crate::session::SessionCore;
 use crate::slab::Slab;
@@ -25,6 +26,10 @@ pub(crate) struct Core<F> {
     pub(crate) slab: Slab,
     /// Open sessions; looked at when something fails, never on the way of a call.
     pub(crate) sessions: RwLock<Vec<Arc<SessionCore>>>,
+    /// What the sessions' nodes know of each other.
+    pub(crate) directory: CurrentDirectory,
+    /// Connections made so far: the last session's epoch.
+    pub(crate) connections: AtomicU16,
     /// Calls under way that have a deadline.
     pub(crate) deadlines: AtomicUsize,
     /// Frames dropped that belong to no session.
@@ -58,6 +63,8 @@ impl<F: Fabric> Core<F> {
             fabric,
             slab: Slab::new(),
             sessions: RwLock::new(Vec::new()),
+            directory: CurrentDirectory::default(),
+            connections: AtomicU16::new(0),
             deadlines: AtomicUsize::new(0),
             stray_frames: AtomicU64::new(0),
             codes: AtomicU32::new(0),
@@ -67,12 +74,13 @@ impl<F: Fabric> Core<F> {
         }
     }
 
-    /// Begins a call: takes a slot, sends the frame. The slot is the caller's until [`Core::take`] or [`Core::abandon`].
+    /// Begins a call: takes a slot, sends the frame. With a `directory` the call may hop. The slot is the caller's until [`Core::take`] or [`Core::abandon`].
     pub(crate) fn begin(
         &self,
         session: &Arc<SessionCore>,
         kind: Kind,
         code: Option<&Code>,
+        directory: Option<&Arc<Directory>>,
         payload: &[Segment<'static>],
         options: &CallOptions,
     ) -> Result<&Slot, ClientError> {
@@ -93,6 +101,13 @@ impl<F: Fabric> Core<F> {
             epoch: session.epoch,
             ..Header::new(kind)
         };
+        if let Some(directory) = directory {
+            inner.header.origin = directory.id;
+            if kind == Kind::Call {
+                inner.header.hop_budget = options.hop_budget;
+                inner.directory = Some(Arc::clone(directory));
+            }
+        }
         inner.belong_to(session, code);
         match payload {
             [only] => inner.payload.push(only.clone()),
@@ -349,9 +364,14 @@ impl<F: Fabric> Core<F> {
         self.sessions
             .write()
             .retain(|other| !Arc::ptr_eq(other, session));
+        self.directory.forget();
         for slot in self.slab.iter() {
             let mut inner = slot.inner.lock();
             if !inner.is_of(session) {
+                if inner.may_be_at(session) {
+                    let reason = lost_on_the_way(&inner, session, &reason);
+                    self.end(slot, inner, Ending::Error(reason));
+                }
                 continue;
             }
             if inner.call == 0 {
@@ -422,4 +442,13 @@ fn deadline_ms(deadline: Duration) -> u32 {
     u32::try_from(deadline.as_millis())
         .unwrap_or(u32::MAX)
         .max(1)
+}
+
+/// Why a call fails that may have hopped to a node whose session is over.
+fn lost_on_the_way(inner: &Inner, gone: &SessionCore, reason: &ClientError) -> ClientError {
+    let begun = inner.session.as_ref().map_or("a node", |it| &it.name);
+    ClientError::PeerDied(format!(
+        "a call that was made on {begun} may have been on {} when it went: {reason}",
+        gone.name
+    ))
 }

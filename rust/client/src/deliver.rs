@@ -10,10 +10,13 @@ use bitcode_wire::frame::{
     Flags, Header, KIND_OFFSET, Kind, OutputPayload, SessionKey, StageTimings,
 };
 use parking_lot::MutexGuard;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::ClientError;
 use crate::core::Core;
+use crate::directory::Directory;
+use crate::session::SessionCore;
 use crate::slot::{Ending, Inner, Slot};
 
 /// The sink of a client's fabric.
@@ -37,8 +40,7 @@ impl<'a, F: Fabric> Deliver<'a, F> {
         if let Some((header, slot, mut guard)) = found
             && let inner = &mut *guard
             && header.call == inner.call
-            && let Some(session) = &inner.session
-            && session.id == header.session
+            && let Some(session) = speaker(&inner.session, &inner.directory, &header)
         {
             let key: &SessionKey = &session.keys.to_origin;
             if inner.foresight.expects(session, bytes, body_len)
@@ -172,6 +174,19 @@ impl<F: Fabric> Sink for Deliver<'_, F> {
     fn peer_failed(&mut self, peer: PeerId, reason: PeerFailure) {
         let mut failed = self.0.failed_peers.lock();
         failed.push((peer, reason.to_string()));
+    }
+}
+
+/// The session that a frame about a call claims to be of, if it may be: the call's own, or one with a node that the call may
+/// have hopped to.
+fn speaker<'a>(
+    own: &'a Option<Arc<SessionCore>>,
+    directory: &'a Option<Arc<Directory>>,
+    header: &Header,
+) -> Option<&'a Arc<SessionCore>> {
+    match directory {
+        None => own.as_ref().filter(|it| it.id == header.session),
+        Some(directory) => directory.speaker(header),
     }
 }
 

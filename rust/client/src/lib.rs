@@ -8,7 +8,8 @@
 //!
 //! **What it must never know.** Julia, LLVM, what is inside a payload.
 //!
-//! Read `session.rs` (how a call is made), `core.rs` (begin, end, fail), `deliver.rs` (what an answer does), `output.rs` (what code prints), `segment.rs` (memory of nodes), then
+//! Read `session.rs` (how a call is made), `core.rs` (begin, end, fail), `deliver.rs` (what an answer does), `output.rs` (what code prints),
+//! `segment.rs` (memory of nodes), `directory.rs` (how nodes get to know each other), then
 //! `slab.rs` and `slot.rs` (where a call lives). A warm call allocates nothing and takes no contended lock.
 #![forbid(unsafe_code)]
 
@@ -18,6 +19,7 @@ mod code;
 mod connect;
 mod core;
 mod deliver;
+mod directory;
 mod error;
 mod foresight;
 mod known;
@@ -31,6 +33,7 @@ mod stats;
 pub use call::{Call, Outcome};
 pub use client::{Client, WayIn};
 pub use code::Code;
+pub use directory::Telling;
 pub use error::ClientError;
 pub use output::{Output, OutputNotify};
 pub use segment::RemoteSegment;

@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use crate::call::Call;
 use crate::client::Handle;
 use crate::core::Core;
+use crate::directory::Directory;
 use crate::known::KnownSet;
 use crate::output::Inflow;
 use crate::segment::SegmentsInUse;
@@ -20,7 +21,7 @@ use crate::slot::Ending;
 use crate::{CallState, ClientError, Code, SessionStats};
 
 /// How a call is made.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct CallOptions {
     /// The result is not wanted: the node answers with an empty value as soon as it has accepted the call.
@@ -32,6 +33,23 @@ pub struct CallOptions {
     /// Do not run the code: the value is what the node makes of it, as text. The payload is a
     /// [`View`](bitcode_wire::frame::View).
     pub show: bool,
+    /// How many hops from node to node the call may make, if its code hops.
+    pub hop_budget: u32,
+}
+
+/// Enough for long chases; code that hops for ever ends.
+const HOP_BUDGET: u32 = 1_000_000;
+
+impl Default for CallOptions {
+    fn default() -> Self {
+        Self {
+            no_result: false,
+            deadline: None,
+            timed: false,
+            show: false,
+            hop_budget: HOP_BUDGET,
+        }
+    }
 }
 
 impl CallOptions {
@@ -60,6 +78,13 @@ impl CallOptions {
     #[must_use]
     pub fn timed(mut self, timed: bool) -> Self {
         self.timed = timed;
+        self
+    }
+
+    /// How many hops the call may make.
+    #[must_use]
+    pub fn hop_budget(mut self, hop_budget: u32) -> Self {
+        self.hop_budget = hop_budget;
         self
     }
 }
@@ -193,9 +218,12 @@ impl<F: Fabric> Session<F> {
         options: &CallOptions,
     ) -> Result<Call<F>, ClientError> {
         let Connection { handle, core } = &*self.0;
-        let slot = handle
-            .core()
-            .begin(core, Kind::Call, Some(code), payload, options)?;
+        let directory = self.directory(code)?;
+        let directory = directory.as_ref();
+        let slot =
+            handle
+                .core()
+                .begin(core, Kind::Call, Some(code), directory, payload, options)?;
         Ok(Call::new(Arc::clone(handle), slot.index))
     }
 
@@ -216,7 +244,9 @@ impl<F: Fabric> Session<F> {
     ) -> Result<Option<Call<F>>, ClientError> {
         let Connection { handle, core } = &*self.0;
         let client = handle.core();
-        let slot = client.begin(core, Kind::Call, Some(code), payload, options)?;
+        let directory = self.directory(code)?;
+        let directory = directory.as_ref();
+        let slot = client.begin(core, Kind::Call, Some(code), directory, payload, options)?;
         let state = if spin.is_zero() {
             slot.state()
         } else {
@@ -240,6 +270,23 @@ impl<F: Fabric> Session<F> {
         Ok(Some(Call::new(Arc::clone(handle), slot.index)))
     }
 
+    /// What a call of this code has to have with it if it may hop.
+    fn directory(&self, code: &Code) -> Result<Option<Arc<Directory>>, ClientError> {
+        if code.hops() {
+            self.0.handle.directory().map(Some)
+        } else {
+            Ok(None)
+        }
+    }
+
+    /// The node's number in code that hops, from 1: its place among the client's sessions that are open, in the order in
+    /// which they were opened. `None` once the session is over.
+    pub fn number(&self) -> Option<u32> {
+        let sessions = self.0.handle.core().sessions.read();
+        let place = sessions.iter().position(|it| Arc::ptr_eq(it, &self.0.core));
+        place.map(|place| place as u32 + 1)
+    }
+
     /// Asks the node for a sign of life over the data plane.
     ///
     /// # Errors
@@ -261,7 +308,9 @@ impl<F: Fabric> Session<F> {
         options: &CallOptions,
     ) -> Result<Call<F>, ClientError> {
         let Connection { handle, core } = &*self.0;
-        let slot = handle.core().begin(core, kind, None, payload, options)?;
+        let slot = handle
+            .core()
+            .begin(core, kind, None, None, payload, options)?;
         Ok(Call::new(Arc::clone(handle), slot.index))
     }
 

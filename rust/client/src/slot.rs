@@ -10,6 +10,7 @@ use bitcode_wire::frame::{Header, Kind, StageTimings};
 use parking_lot::{Mutex, MutexGuard};
 use smallvec::SmallVec;
 
+use crate::directory::Directory;
 use crate::foresight::Foresight;
 use crate::slab::call_id;
 use crate::{ClientError, Code, session::SessionCore};
@@ -132,6 +133,8 @@ pub(crate) struct Inner {
     generation: u64,
     pub(crate) header: Header,
     pub(crate) session: Option<Arc<SessionCore>>,
+    /// The nodes that the call may hop to.
+    pub(crate) directory: Option<Arc<Directory>>,
     pub(crate) code: Option<Code>,
     pub(crate) payload: Payload,
     /// Sends whose completion has not been reported: while there are any, the transport reads the payload.
@@ -164,6 +167,7 @@ impl Slot {
                 generation: 0,
                 header: Header::new(Kind::Call),
                 session: None,
+                directory: None,
                 code: None,
                 payload: Payload::new(),
                 sends: 0,
@@ -236,6 +240,12 @@ impl Inner {
         }
     }
 
+    /// Whether the call, which is under way, may have hopped to this session's node.
+    pub(crate) fn may_be_at(&self, session: &Arc<SessionCore>) -> bool {
+        let directory = self.directory.as_ref();
+        self.call != 0 && !self.abandoned && directory.is_some_and(|it| it.holds(session))
+    }
+
     /// Whether this is the session of the slot's call, or of its last one.
     pub(crate) fn is_of(&self, session: &Arc<SessionCore>) -> bool {
         let held = self.session.as_ref();
@@ -253,6 +263,7 @@ impl Inner {
     pub(crate) fn clear(&mut self) {
         self.call = 0;
         self.payload.clear();
+        self.directory = None;
         self.bytes_received = 0;
         self.ending = None;
         self.bytes.large = None;

@@ -136,6 +136,12 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
         }
     }
 
+    /// As if the session had never told any: what a node that was restarted knows.
+    #[cfg(test)]
+    pub(super) fn forget_directories(&self, session: u32) {
+        self.directories.close(session);
+    }
+
     /// The directory of a call that may hop, which came on `session`. If there is none, who sent the call is told.
     pub(super) fn directory_of(
         &self,

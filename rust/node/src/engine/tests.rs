@@ -3,6 +3,7 @@
 
 mod calls;
 mod code;
+mod hops;
 mod hostile;
 mod output;
 mod overhead;

@@ -79,6 +79,16 @@ impl Program for Word {
         assert_eq!(payload.as_ptr().align_offset(64), 0);
         output.clear();
         match self.word.as_str() {
+            "hops on a tour" => tour(place, payload, output),
+            "hops for ever" => Ran::Forward(Onward {
+                node: place.here % place.nodes + 1,
+                entry: 0,
+            }),
+            "hops and throws" if place.entry == 7 => {
+                output.extend_from_slice(b"thrown far away");
+                Ran::Thrown
+            }
+            "hops and throws" => Ran::Forward(Onward { node: 2, entry: 7 }),
             "throw" => {
                 output.extend_from_slice(b"thrown");
                 Ran::Thrown
@@ -119,6 +129,25 @@ impl Program for Word {
     }
 }
 
+/// Visits the nodes whose numbers are in the payload, behind their count; then come those that have been visited, and
+/// those are the result.
+fn tour(place: Place, payload: &[u8], output: &mut Vec<u8>) -> Ran {
+    let (route, visited) = payload[1..].split_at(payload[0].into());
+    let [next, rest @ ..] = route else {
+        output.extend_from_slice(visited);
+        output.push(place.here as u8);
+        return Ran::Value;
+    };
+    output.push(rest.len() as u8);
+    output.extend_from_slice(rest);
+    output.extend_from_slice(visited);
+    output.push(place.here as u8);
+    Ran::Forward(Onward {
+        node: u32::from(*next),
+        entry: 0,
+    })
+}
+
 /// An archive whose program is `word`.
 pub(crate) fn archive(word: &str) -> Vec<u8> {
     let archive = Archive {
@@ -126,6 +155,11 @@ pub(crate) fn archive(word: &str) -> Vec<u8> {
             abi: "julia-1.5-64le",
             entry: "bitcode_entry",
             name: word,
+            imports: if word.starts_with("hops") {
+                vec!["bc_forward"]
+            } else {
+                Vec::new()
+            },
             ..Manifest::default()
         },
         images: vec![Image {

@@ -1,0 +1,371 @@
+//! Calls that hop: several nodes and an origin in one process.
+
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use bitcode_client::{
+    Call, CallOptions, CallState, Client, ClientError, Code, Outcome, Session, Terms,
+};
+use bitcode_transport::{MemoryFabric, MemoryHub};
+use bitcode_wire::error::ErrorCode;
+use bitcode_wire::frame::SessionKeys;
+use bitcode_wire::handshake::Welcome;
+
+use super::super::{Beat, Leader};
+use super::world::{TestEngine, Words, archive, error, owned, remote_code, value};
+use crate::message::{FromEngine, LinkTerms};
+use crate::{Engine, EngineSettings, Opening};
+
+struct Node {
+    engine: TestEngine,
+    messages: Receiver<FromEngine>,
+    beat: Beat,
+    /// Takes no new sessions.
+    deaf: bool,
+}
+
+/// Nodes, and an origin with a session to each. Links are made by this, as supervisors would.
+struct Cluster {
+    nodes: Vec<Node>,
+    client: Client<MemoryFabric>,
+    sessions: Vec<Session<MemoryFabric>>,
+    ids: Vec<u32>,
+}
+
+impl Cluster {
+    fn new(count: usize, settings: &EngineSettings) -> Self {
+        let hub = MemoryHub::new();
+        let client = Client::without_helper(hub.fabric());
+        let mut cluster = Self {
+            nodes: Vec::new(),
+            client,
+            sessions: Vec::new(),
+            ids: Vec::new(),
+        };
+        for index in 0..count {
+            let (outbox, messages) = channel();
+            let loader = Words::default();
+            let node = Node {
+                engine: Engine::new(hub.fabric(), loader, settings.clone(), outbox),
+                messages,
+                beat: Beat::default(),
+                deaf: false,
+            };
+            cluster.join(&node, index);
+            cluster.nodes.push(node);
+        }
+        cluster
+    }
+
+    /// Opens the origin's session with a node.
+    fn join(&mut self, node: &Node, index: usize) {
+        let keys = SessionKeys::derive(format!("node {index}").as_bytes());
+        let way = self.client.way_in().unwrap();
+        let epoch = index as u16 + 1;
+        let opening = Opening {
+            keys: keys.clone(),
+            address: way.address().to_vec(),
+            epoch,
+            name: "the origin".into(),
+        };
+        let opened = node.engine.open_session(opening).unwrap();
+        let welcome = Welcome {
+            session: opened.session,
+            origin: opened.session,
+            worker_address: opened.address,
+            max_frame: 1 << 20,
+            epoch,
+            ..Welcome::default()
+        };
+        let terms = Terms {
+            keys,
+            welcome,
+            address: index.to_string(),
+            hang_up: None,
+        };
+        self.sessions.push(self.client.open(way, terms).unwrap());
+        self.ids.push(opened.session);
+    }
+
+    /// Does what the nodes ask their supervisors for. Returns how much that was.
+    fn supervise(&self) -> usize {
+        let mut done = 0;
+        for (from, node) in self.nodes.iter().enumerate() {
+            for message in node.messages.try_iter() {
+                done += 1;
+                let FromEngine::Link {
+                    link,
+                    place,
+                    address,
+                } = message
+                else {
+                    continue;
+                };
+                let other = &self.nodes[place.parse::<usize>().unwrap()];
+                if other.deaf {
+                    node.engine.unlinked(link, "nobody answers");
+                    continue;
+                }
+                let keys = SessionKeys::derive(format!("{from} {place} {link}").as_bytes());
+                let opening = Opening {
+                    keys: keys.clone(),
+                    address,
+                    epoch: link,
+                    name: format!("node {from}"),
+                };
+                let opened = other.engine.open_session(opening).unwrap();
+                let terms = LinkTerms {
+                    keys,
+                    session: opened.session,
+                    address: opened.address,
+                    max_frame: 1 << 20,
+                };
+                node.engine.linked(link, terms);
+            }
+        }
+        done
+    }
+
+    /// Lets everything happen that can happen, up to so many rounds. Returns whether it came to rest.
+    fn settle_for(&self, rounds: usize) -> bool {
+        let mut leaders: Vec<_> = self
+            .nodes
+            .iter()
+            .map(|node| Leader::new(&node.engine, &node.beat))
+            .collect();
+        for _ in 0..rounds {
+            let mut happened = self.supervise() + self.client.poll();
+            for (node, leader) in self.nodes.iter().zip(&mut leaders) {
+                happened += node.engine.turn(leader);
+                happened += usize::from(node.engine.work_once());
+            }
+            if happened == 0 {
+                return true;
+            }
+        }
+        false
+    }
+
+    fn settle(&self) {
+        assert!(self.settle_for(100_000));
+    }
+
+    /// Has the nodes told of each other.
+    fn tell(&self) {
+        let telling = self.client.tell_nodes().unwrap();
+        self.settle();
+        telling.settle(Duration::ZERO).unwrap();
+    }
+
+    fn code(&self, word: &str) -> Code {
+        self.client.code(archive(word)).unwrap()
+    }
+
+    /// A call on node 1.
+    fn call(&self, code: &Code, payload: &[u8], budget: u32) -> Call<MemoryFabric> {
+        let options = CallOptions::default().hop_budget(budget);
+        let call = self.sessions[0].call(code, &[owned(payload)], &options);
+        call.unwrap()
+    }
+
+    fn compiled(&self) -> Vec<u64> {
+        let compiled = |node: &Node| node.engine.counters().compiled.get();
+        self.nodes.iter().map(compiled).collect()
+    }
+
+    fn links(&self) -> usize {
+        self.nodes.iter().map(|it| it.engine.link_count()).sum()
+    }
+}
+
+#[test]
+fn a_tour_is_answered_from_where_it_ends_and_code_spreads_as_it_goes() {
+    let cluster = Cluster::new(4, &EngineSettings::default());
+    cluster.tell();
+    assert_eq!(cluster.links(), 0, "nobody has wanted to go anywhere");
+    let code = cluster.code("hops on a tour");
+    let route = [5, 2, 3, 3, 1, 4];
+    let call = cluster.call(&code, &route, 5);
+    cluster.settle();
+    assert_eq!(value(&call), [1, 2, 3, 3, 1, 4]);
+    assert_eq!(cluster.compiled(), [1, 1, 1, 1], "once each");
+    assert_eq!(cluster.links(), 4, "1 to 2, 2 to 3, 3 to 1, 1 to 4");
+    for _ in 0..100 {
+        let call = cluster.call(&code, &route, 5);
+        cluster.settle();
+        assert_eq!(value(&call), [1, 2, 3, 3, 1, 4]);
+    }
+    assert_eq!((cluster.compiled(), cluster.links()), (vec![1; 4], 4));
+    let stats: Vec<_> = cluster.sessions.iter().map(Session::stats).collect();
+    assert_eq!((stats[0].values, stats[0].archives_sent), (101 + 1, 1));
+    assert!(stats[1..].iter().all(|it| it.archives_sent == 0));
+    assert!(stats.iter().all(|it| it.dropped_frames == 0));
+}
+
+#[test]
+fn many_calls_hop_at_once_before_the_links_are_there() {
+    let cluster = Cluster::new(3, &EngineSettings::default());
+    cluster.tell();
+    let code = cluster.code("hops on a tour");
+    let calls: Vec<_> = (0..50u8)
+        .map(|number| (cluster.call(&code, &[2, 2, 3, number], 2), number))
+        .collect();
+    cluster.settle();
+    for (call, number) in &calls {
+        assert_eq!(value(call), [*number, 1, 2, 3]);
+    }
+    assert_eq!((cluster.compiled(), cluster.links()), (vec![1; 3], 2));
+}
+
+#[test]
+fn large_payloads_hop_too() {
+    let cluster = Cluster::new(2, &EngineSettings::default());
+    cluster.tell();
+    let code = cluster.code("hops on a tour");
+    let mut payload = vec![3, 2, 1, 2];
+    payload.extend((0..300_000u32).map(|at| at as u8));
+    let call = cluster.call(&code, &payload, 3);
+    cluster.settle();
+    let expected = [&payload[4..], &[1, 2, 1, 2]].concat();
+    assert!(value(&call) == expected);
+}
+
+#[test]
+fn a_budget_ends_calls_that_would_hop_for_ever() {
+    let cluster = Cluster::new(2, &EngineSettings::default());
+    cluster.tell();
+    let forever = cluster.code("hops for ever");
+    let call = cluster.call(&forever, &[], 1000);
+    let tour = cluster.code("hops on a tour");
+    let enough = cluster.call(&tour, &[3, 2, 1, 2], 3);
+    let short = cluster.call(&tour, &[3, 2, 1, 2], 2);
+    cluster.settle();
+    assert_eq!(remote_code(&call), ErrorCode::HOP_BUDGET);
+    assert_eq!(value(&enough), [1, 2, 1, 2]);
+    assert_eq!(remote_code(&short), ErrorCode::HOP_BUDGET);
+    let hops: u64 = cluster
+        .nodes
+        .iter()
+        .map(|it| it.engine.counters().hops.get())
+        .sum();
+    assert_eq!(hops, 1000 + 3 + 2);
+}
+
+#[test]
+fn a_deadline_ends_them_too() {
+    let cluster = Cluster::new(2, &EngineSettings::default());
+    cluster.tell();
+    let code = cluster.code("hops for ever");
+    let options = CallOptions::default().deadline(Some(Duration::from_millis(50)));
+    let call = cluster.sessions[0].call(&code, &[], &options).unwrap();
+    cluster.settle_for(usize::MAX);
+    assert_eq!(remote_code(&call), ErrorCode::DEADLINE);
+}
+
+#[test]
+fn an_exception_comes_from_where_it_was_thrown_and_entries_are_told_apart() {
+    let cluster = Cluster::new(2, &EngineSettings::default());
+    cluster.tell();
+    let call = cluster.call(&cluster.code("hops and throws"), &[], 1);
+    cluster.settle();
+    match call.outcome() {
+        Some(Outcome::Throw(bytes)) => assert_eq!(bytes, b"thrown far away"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_node_that_does_not_exist_or_does_not_answer_is_an_error() {
+    let mut cluster = Cluster::new(3, &EngineSettings::default());
+    cluster.tell();
+    cluster.nodes[2].deaf = true;
+    let code = cluster.code("hops on a tour");
+    for node in [0, 4, 255] {
+        let call = cluster.call(&code, &[1, node], 9);
+        cluster.settle();
+        assert_eq!(remote_code(&call), ErrorCode::UNREACHABLE, "{node}");
+    }
+    let calls = [(); 3].map(|()| cluster.call(&code, &[2, 2, 3], 9));
+    cluster.settle();
+    for call in &calls {
+        assert_eq!(remote_code(call), ErrorCode::UNREACHABLE);
+        assert!(error(call).to_string().contains("nobody answers"));
+    }
+    // Nobody remembers it against the node.
+    cluster.nodes[2].deaf = false;
+    let call = cluster.call(&code, &[2, 2, 3], 9);
+    cluster.settle();
+    assert_eq!(value(&call), [1, 2, 3]);
+}
+
+#[test]
+fn a_node_that_let_go_of_the_code_sends_the_hop_back_for_it() {
+    let small = EngineSettings {
+        cache_bytes: 5000,
+        ..EngineSettings::default()
+    };
+    let cluster = Cluster::new(2, &small);
+    cluster.tell();
+    let code = cluster.code("hops on a tour");
+    let route = [1, 2, 42];
+    let first = cluster.call(&code, &route, 1);
+    cluster.settle();
+    assert_eq!(value(&first), [42, 1, 2]);
+    for word in ["a", "b", "c", "d"] {
+        let other = cluster.code(word);
+        let none = CallOptions::default();
+        cluster.sessions[1].call(&other, &[], &none).unwrap();
+        cluster.settle();
+    }
+    let again = cluster.call(&code, &route, 1);
+    cluster.settle();
+    assert_eq!(value(&again), [42, 1, 2]);
+    let counters = cluster.nodes[1].engine.counters();
+    assert_eq!(counters.need_code.get(), 1);
+    assert_eq!(cluster.nodes[0].engine.counters().compiled.get(), 1);
+}
+
+#[test]
+fn a_call_that_may_be_on_a_node_that_goes_fails_and_the_others_do_not() {
+    let cluster = Cluster::new(3, &EngineSettings::default());
+    cluster.tell();
+    // It is held up on its way to node 2: nobody supervises.
+    let hopping = cluster.call(&cluster.code("hops on a tour"), &[1, 2], 9);
+    let other = cluster.sessions[0]
+        .call(
+            &cluster.code("reverse"),
+            &[owned(b"ab")],
+            &CallOptions::default(),
+        )
+        .unwrap();
+    cluster.sessions[2].close();
+    assert_eq!(hopping.state(), CallState::Error);
+    assert!(matches!(error(&hopping), ClientError::PeerDied(_)));
+    cluster.settle();
+    assert_eq!(value(&other), b"ba");
+    // The nodes that are left have new numbers, and are told when that is needed.
+    cluster.nodes[2]
+        .engine
+        .close_session(cluster.ids[2], "test");
+    assert_eq!(cluster.sessions[1].number(), Some(2));
+    assert_eq!(cluster.sessions[2].number(), None);
+    cluster.tell();
+    let call = cluster.call(&cluster.code("hops on a tour"), &[2, 2, 1], 9);
+    cluster.settle();
+    assert_eq!(value(&call), [1, 2, 1]);
+}
+
+#[test]
+fn a_node_that_was_not_told_says_so() {
+    let cluster = Cluster::new(2, &EngineSettings::default());
+    cluster.tell();
+    cluster.nodes[1].engine.forget_directories(cluster.ids[1]);
+    let code = cluster.code("hops on a tour");
+    let call = cluster.call(&code, &[1, 2], 9);
+    cluster.settle();
+    assert_eq!(remote_code(&call), ErrorCode::UNREACHABLE);
+    cluster.nodes[0].engine.forget_directories(cluster.ids[0]);
+    let call = cluster.call(&code, &[0], 9);
+    cluster.settle();
+    assert_eq!(remote_code(&call), ErrorCode::UNREACHABLE);
+}
