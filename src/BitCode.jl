@@ -17,6 +17,7 @@ A function is captured as LLVM bitcode from Julia's own compiler, with everythin
   - nodes: [`launch`](@ref), [`connect`](@ref), [`nodes`](@ref), [`Node`](@ref), `isopen`, `close`
   - calls: [`@remote`](@ref), [`remotecall_fetch`](@ref), [`remotecall`](@ref), [`remotecall_wait`](@ref), [`remote_do`](@ref)
   - printing in shipped functions: [`BitCode.print`](@ref), [`BitCode.println`](@ref), [`BitCode.@show`](@ref)
+  - code that moves from node to node: [`BitCode.Hop`](@ref)
   - without calling: [`BitCode.explain`](@ref), [`BitCode.code_llvm`](@ref), [`BitCode.archive_info`](@ref)
   - memory of nodes: [`BitCode.alloc`](@ref), [`BitCode.attach`](@ref), [`BitCode.RemoteArray`](@ref), [`BitCode.DistributedSegment`](@ref)
 
@@ -61,6 +62,7 @@ include("../julia/node/client.jl")
 include("../julia/node/node.jl")
 include("../julia/node/launch.jl")
 include("../julia/node/exception.jl")
+include("../julia/hop/entries.jl")
 include("../julia/node/job.jl")
 include("../julia/node/buffers.jl")
 include("../julia/node/site.jl")
@@ -72,6 +74,9 @@ include("../julia/node/introspect.jl")
 # segments: memory of nodes.
 include("../julia/segments/remote_array.jl")
 include("../julia/segments/distributed.jl")
+
+# hop: code that moves.
+include("../julia/hop/hop.jl")
 
 # UCX reads its environment when it is opened, so this comes first. Julia needs SIGSEGV for itself (its collector stops threads with it):
 # UCX must not take it for a crash. The memory-type cache hooks the allocator, for GPUs that nothing here uses.

@@ -92,6 +92,7 @@ const SHOW = UInt32(8)
 @bc bc_connect(client::Handle, address::Cstring, key::Ptr{UInt8}, key_length::Csize_t, timeout_ms::UInt64, out::Ref{Handle}, error::Ref{Handle})::Cint
 @bc bc_session_info(session::Handle)::Cstring
 @bc bc_session_is_open(session::Handle)::Cint
+@bc bc_session_number(session::Handle)::Cint
 @bc bc_session_close(session::Handle)::Cint
 @bc bc_session_free(session::Handle)::Cvoid
 @bc bc_session_stats(session::Handle)::Ptr{UInt8}
@@ -197,7 +198,8 @@ end
 const CLIENT_CODES = (:bad_argument, :connect_refused, :auth_failed, :key_required, :version_mismatch, :timeout, :peer_died,
                       :session_closed, :transport, :remote, :internal, :too_large, :busy, :segment_gone)
 const NODE_CODES = (:bad_archive, :bad_hash, :bad_image, :no_image, :unresolved_symbol, :bad_payload, :out_of_memory, :deadline,
-                    :fault, :shutting_down, :too_large, :unsupported, :internal, :bad_abi)
+                    :fault, :shutting_down, :too_large, :unsupported, :internal, :bad_abi,
+                    :hop_budget, :unreachable)
 
 # Negative: found on this side. Positive: said by the node. A code that is not known keeps its number.
 function code_name(code::Integer)

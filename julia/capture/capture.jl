@@ -116,29 +116,30 @@ Work(portable::Portable, allowed) =
 
 Captures the singleton function `f` for arguments of the tuple type `types`: `f` becomes the entry of the archive, called by C's rules
 with its arguments as they are. `name`, `arguments` and `result` are written into the manifest for people to read. `libraries` are the
-C libraries that the node may be asked for, `extra` objects that the manifest describes after those that the code refers to.
+C libraries that the node may be asked for, `extra` objects that the manifest describes after those that the code refers to. `numbered` begins
+with what has numbers already, and what the code wants to be numbered besides is added to it (see `NUMBERING`).
 
 Throws a [`CaptureError`](@ref) with every reason if the function cannot be shipped.
 """
 capture(@nospecialize(f), @nospecialize(types::Type{<:Tuple}); name::String=string(f), arguments::String="", result::String="",
-        libraries::Set{String}=allowed_libraries(), extra::Vector{Any}=Any[]) = capture(f, types, name, arguments, result, libraries, extra)
+        libraries::Set{String}=allowed_libraries(), extra::Vector{Any}=Any[]) = capture(f, types, name, arguments, result, libraries, extra, Any[])
 
 # Without keywords, whose handling Julia would compile anew for each type of `f`.
 function capture(@nospecialize(f), @nospecialize(types::Type{<:Tuple}), name::String, arguments::String, result::String,
-                 libraries::Set{String}=allowed_libraries(), extra::Vector{Any}=Any[])
+                 libraries::Set{String}, extra::Vector{Any}, numbered::Vector{Any})
     world = Base.get_world_counter()
     instance = find_instance(f, types, world)
     instance isa Offence && throw(CaptureError(name, [Reason(instance)]))
     finished(work, finish) = isempty(offences!(work)) ? finish(name, arguments, result, extra) : nothing
-    narrowing = Narrowing(world)
+    narrowing = Narrowing(world, numbered)
     shipped = attempt(finished, instance, narrowing, libraries)
     if shipped !== nothing
         (narrowing.examines && !isempty(shipped.deferrable)) || return shipped
-        with_texts = attempt(finished, instance, Narrowing(world; defers_texts=false), libraries)
+        with_texts = attempt(finished, instance, Narrowing(world, numbered; defers_texts=false), libraries)
         return with_texts === nothing ? shipped : with_texts
     end
     # Once more with the lines of the source, to say where.
-    narrowing = Narrowing(world; note=true)
+    narrowing = Narrowing(world, numbered; note=true)
     reasons = attempt(instance, narrowing, libraries; debug=true) do work, finish
         locate(work, offences!(work), narrowing.left_open)
     end

@@ -50,9 +50,10 @@ mutable struct Narrowing
     defers_texts::Bool                         # leave texts of exceptions to the origin
     examines::Bool                             # some body looks into exceptions that it catches
     returns::IdDict{Core.MethodInstance,Any}   # what bodies with open calls return (flow.jl)
+    numbered::Vector{Any}                      # what NUMBERING has numbered, from 0 (standins.jl)
 end
-Narrowing(world::UInt; note::Bool=false, defers_texts::Bool=true) =
-    Narrowing(world, IdDict{Method,Int}(), note ? OpenCall[] : nothing, defers_texts, false, IdDict{Core.MethodInstance,Any}())
+Narrowing(world::UInt, numbered::Vector{Any}; note::Bool=false, defers_texts::Bool=true) =
+    Narrowing(world, IdDict{Method,Int}(), note ? OpenCall[] : nothing, defers_texts, false, IdDict{Core.MethodInstance,Any}(), numbered)
 
 function resolve_calls!(narrowing::Narrowing, body::Body, doomed::BitVector)
     for i in eachindex(body.source.code)

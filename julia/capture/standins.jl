@@ -140,6 +140,26 @@ Julia functions => Julia functions that are shipped in their place, where they h
 """
 const FUNCTION_STAND_INS = IdDict{Any,Any}()
 
+"""
+A Julia function of one argument, of which code that is captured gets a number: that of the argument, which must be a constant, among all that
+the capture numbers.
+"""
+const NUMBERING = Ref{Any}(nothing)
+
+# The number that a call asks for, or `nothing`.
+function asked_number(narrowing::Narrowing, body::Body, @nospecialize(call))
+    (is_invoke(call) || is_call(call)) || return nothing
+    callee, operands = called(call)
+    known = constant(body, callee)
+    (known !== nothing && something(known) === NUMBERING[]) || return nothing
+    asked = constant(body, only(operands))
+    asked === nothing && return nothing
+    value = something(asked)
+    place = findfirst(other -> other === value, narrowing.numbered)
+    place === nothing && (push!(narrowing.numbered, value); place = length(narrowing.numbered))
+    return place - 1
+end
+
 # Calls of those C functions in `body` become calls of their stand-ins, and so do calls of Julia functions.
 function stand_in!(narrowing::Narrowing, body::Body)
     for i in eachindex(body.source.code)
@@ -151,6 +171,11 @@ function stand_in!(narrowing::Narrowing, body::Body)
         detail = known_detail(body, call)
         if detail !== nothing && !(something(detail) isa Core.TypeName)
             body.source.code[i] = QuoteNode(something(detail))
+            continue
+        end
+        number = asked_number(narrowing, body, call)
+        if number !== nothing
+            body.source.code[i] = number
             continue
         end
         text = type_as_text(body, call)

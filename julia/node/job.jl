@@ -102,8 +102,17 @@ function capture(job::Job, types::Vector{Any} = Any[])
     throw(CaptureError(job.name, reasons(job, job.losses)))
 end
 
-capture_entry(job::Job, types::Vector{Any}) =
-    capture(job.entry, ENTRY_ARGUMENTS, job.name, job.arguments, string(job.result), Capture.allowed_libraries(), Any[job.types; types])
+# Code that hops may have to be captured again, with what it was found to go on to: entries that may go on to more.
+function capture_entry(job::Job, types::Vector{Any})
+    signatures = Any[signature_of(job.entry)]
+    while true
+        known = length(signatures)
+        described = Any[job.types; types; graph_types_of(signatures)]
+        shipped = capture(entries_of(job.entry, signatures), ENTRY_ARGUMENTS, job.name, job.arguments, string(job.result),
+                          Capture.allowed_libraries(), described, signatures)
+        length(signatures) == known && return shipped
+    end
+end
 
 # Obstacles as reasons, at the line where the function is defined.
 function reasons(job::Job, found::Vector{Obstacle})

@@ -81,11 +81,16 @@ mutable struct NodeProcess
     log::IOStream # what it writes to standard error; the file has no name any more
 end
 
+# One key for all nodes that are launched here: code that hops takes them to each other.
+const KEY = UInt8[]
+const KEY_LOCK = ReentrantLock()
+key_of_this_process() = lock(() -> (isempty(KEY) && append!(KEY, random_key()); copy(KEY)), KEY_LOCK)
+
 # Letters, because the end of a key file may be trimmed.
 random_key() = Vector{UInt8}(bytes2hex(rand(RandomDevice(), UInt8, 32)))
 
 function start_node(program, transport, cache_bytes, call_memory, object_cache, segment_bytes, log)
-    key = random_key()
+    key = key_of_this_process()
     keyfile = private_file("key", key)
     logfile = private_file("log", UInt8[])
     try

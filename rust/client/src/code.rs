@@ -9,7 +9,7 @@ use bitcode_wire::code::{CodeId, CodePrefix};
 use crate::ClientError;
 
 /// What code imports that deals with other nodes.
-const HOPPING: [&str; 3] = ["bc_forward", "bc_here", "bc_nodes"];
+const HOPPING: [&str; 4] = ["bc_forward", "bc_forward_graph", "bc_here", "bc_nodes"];
 
 /// An archive with its code id, ready to be called on any session of the client that made it. Cheap to clone.
 #[derive(Clone, Debug)]

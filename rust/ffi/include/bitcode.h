@@ -346,6 +346,15 @@ const char *bc_session_info(const bc_session *session);
 int32_t bc_session_is_open(const bc_session *session);
 
 /*
+ The node's number in code that hops: its place, from 1, among the client's open sessions in the order in which they were
+ opened. 0 once the session is over; BC_E_BAD_ARGUMENT for NULL.
+
+ # Safety
+ `session` is NULL or a session that was not freed.
+ */
+int32_t bc_session_number(const bc_session *session);
+
+/*
  Closes the session: pending calls fail with BC_E_SESSION_CLOSED. Closing again does nothing.
 
  # Safety

@@ -119,6 +119,20 @@ pub unsafe extern "C" fn bc_session_is_open(session: *const BcSession) -> i32 {
     session.map_or(REFUSED, |session| i32::from(session.session.is_open()))
 }
 
+/// The node's number in code that hops: its place, from 1, among the client's open sessions in the order in which they were
+/// opened. 0 once the session is over; BC_E_BAD_ARGUMENT for NULL.
+///
+/// # Safety
+/// `session` is NULL or a session that was not freed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bc_session_number(session: *const BcSession) -> i32 {
+    // SAFETY: as this function demands.
+    let session = unsafe { borrow(session) };
+    session.map_or(REFUSED, |session| {
+        session.session.number().map_or(0, |number| number as i32)
+    })
+}
+
 /// Closes the session: pending calls fail with BC_E_SESSION_CLOSED. Closing again does nothing.
 ///
 /// # Safety

@@ -364,7 +364,11 @@ pub unsafe fn run(
         (code::MALFORMED, _) => {
             Outcome::BadPayload(call.malformed.get().unwrap_or("it is malformed"))
         }
-        (code::FORWARDED, _) => Outcome::Forward(call.onward.get()),
+        (code::FORWARDED, _) if call.result.get().is_null() => Outcome::Forward(call.onward.get()),
+        (code::FORWARDED, _) => match pack_value(state, &call) {
+            Outcome::Value => Outcome::Forward(call.onward.get()),
+            other => other,
+        },
         (left, _) => Outcome::Fault {
             signal: code::signal(left).unwrap_or(0),
         },

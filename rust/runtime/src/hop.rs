@@ -4,6 +4,7 @@
 //! next call lies where a result would, and the outcome says which node and which entry it is for.
 
 use crate::call::{bc_result, code};
+use crate::layout::Value;
 use crate::machine::bc_leave;
 use crate::thread::ThreadState;
 
@@ -66,9 +67,19 @@ pub(crate) unsafe extern "C" fn bc_forward_room(bytes: u64) -> i64 {
 /// # Safety
 /// - called from shipped code.
 pub(crate) unsafe extern "C" fn bc_forward(node: i64, entry: i64) -> ! {
+    // SAFETY: the caller's promise.
+    unsafe { bc_forward_graph(node, entry, std::ptr::null_mut()) }
+}
+
+/// As [`bc_forward`], with a payload that is made of an object, as a graph.
+///
+/// # Safety
+/// - called from shipped code, with an object of the call's or null.
+pub(crate) unsafe extern "C" fn bc_forward_graph(node: i64, entry: i64, payload: *mut Value) -> ! {
     let state = ThreadState::current();
     // SAFETY: the call that this thread is running.
     let call = unsafe { &*state.call.get() };
+    call.result.set(payload);
     // What is no number of a node is the number of none.
     call.onward.set(Onward {
         node: u32::try_from(node).unwrap_or(0),

@@ -53,7 +53,7 @@ fn runtime() -> Vec<(&'static str, usize)> {
         call::{bc_result, bc_throw},
         graph::{bc_unpack, bc_table, bc_return},
         defer::{bc_defer, bc_throw_deferred, bc_throw_static},
-        hop::{bc_entry, bc_forward, bc_forward_room, bc_here, bc_nodes},
+        hop::{bc_entry, bc_forward, bc_forward_graph, bc_forward_room, bc_here, bc_nodes},
         print::{bc_print, bc_write},
         thread::{bc_thread_state},
         machine::{bc_setjmp, bc_longjmp},

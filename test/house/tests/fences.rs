@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 const CCALL_ROOMS: &[&str] = &[
     "julia/abi/",
     "julia/marshal/",
+    "julia/hop/",
     "julia/xrdma/",
     "julia/capture/libraries.jl",
     "julia/capture/ordinary.jl",

@@ -20,7 +20,7 @@ use crate::loader::{LoadError, Loader, Program, Ran};
 /// What an entry takes beyond its machine code.
 const ENTRY_OVERHEAD: usize = 512;
 /// What code imports that may go on elsewhere.
-const FORWARDS: &str = "bc_forward";
+const FORWARDS: [&str; 2] = ["bc_forward", "bc_forward_graph"];
 
 /// Why an archive did not become code.
 pub(super) struct Refusal {
@@ -229,7 +229,9 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
         counter.add(1);
         info!(code = %id, name, bytes, archive = archive.len(), us = micros(start), "{what}");
         // Code that may take itself to other nodes has its archive at hand.
-        let kept = decoded.manifest.imports.contains(&FORWARDS);
+        let kept = FORWARDS
+            .iter()
+            .any(|it| decoded.manifest.imports.contains(it));
         let kept = kept.then(|| Arc::new(archive.to_vec()));
         let bytes = bytes + kept.as_ref().map_or(0, |archive| archive.len());
         Ok(Arc::new(Entry::new(id, name, program, kept, bytes)))

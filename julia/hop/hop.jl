@@ -1,0 +1,115 @@
+# Code that moves: what shipped functions say to the node that they run on. Each word has two meanings, both written here: the one that it has in
+# this process, and the one that is shipped in its place (capture's stand-ins).
+
+"""
+    BitCode.Hop
+
+What a shipped function can do with the nodes of its origin. Nodes have numbers from 1, in the order of `nodes()`; the origin is 0. The words mean the
+same on both sides: here, where no shipped function runs, everything happens in this process.
+
+  - [`here`](@ref Hop.here), [`nnodes`](@ref Hop.nnodes), [`origin`](@ref Hop.origin): where the code runs
+  - [`forward`](@ref Hop.forward): go on, on another node
+  - [`number`](@ref Hop.number): a node's number
+
+```julia
+using BitCode
+using BitCode.Hop: forward, here, nnodes
+launch(3)
+around(visited) = here() == nnodes() ? (visited..., here()) : forward(here() + 1, around_from, visited..., here())
+```
+"""
+module Hop
+
+export here, nnodes, origin, forward, number
+
+using ..BitCode: BitCode, API, Capture, Node
+using ..BitCode: payload, as_argument, is_graph, tail_end, head_bytes, write_value, Flat
+
+# Not constants, and not inlined: the compiler must leave the calls in the code, where capture finds them.
+const ORIGIN = Ref(0)
+
+"""
+    Hop.here() -> Int
+
+The number of the node that the code runs on; 0 at the origin.
+"""
+@noinline here() = ORIGIN[]
+
+"""
+    Hop.nnodes() -> Int
+
+How many nodes the origin had when it made the call.
+"""
+@noinline nnodes() = length(BitCode.nodes())::Int
+
+"""
+    Hop.origin() -> Int
+
+The number of the process that made the call: 0.
+"""
+@noinline origin() = ORIGIN[]
+
+"""
+    Hop.number(node::Node) -> Int
+
+The number by which shipped functions know the node: its place among the open nodes of its transport, from 1.
+"""
+function number(node::Node)
+    n = Int(API.bc_session_number(node.session))
+    n > 0 || throw(ArgumentError("$(node.address) is closed: it has no number"))
+    return n
+end
+
+"""
+    Hop.forward(node, g, args...)
+
+A remote tail call: the function that runs here ends, `g(args...)` runs on the node with the number `node`, and what it returns or throws is what the
+origin's call returns or throws. Nothing that comes after it runs, `finally` neither. `g` may be the running function itself; it is part of the same shipped code, which goes along to
+nodes that do not have it. The node that says `forward` is done with the call.
+
+At the origin, `forward(node, g, args...)` is `g(args...)`.
+
+```julia
+# Follows the pointers of a table of which each node has a part.
+function chase(table, i, steps)
+    steps == 0 && return i
+    return Hop.forward(mod1(i, Hop.nnodes()), chase, table, table[i], steps - 1)
+end
+@remote node chase([3, 1, 2], 1, 10)
+```
+"""
+@noinline forward(node::Integer, g::G, args::Vararg{Any,N}) where {G,N} = g(args...)
+
+# --- on a node ------------------------------------------------------------------------------------------------------------------------
+
+@noinline node_here() = ccall("extern bc_here", llvmcall, Int64, ())
+@noinline node_nnodes() = ccall("extern bc_nodes", llvmcall, Int64, ())
+@noinline node_origin() = 0
+
+@noinline function node_forward(node::Integer, g::G, args::Vararg{Any,N}) where {G,N}
+    f, arguments = as_argument(g), map(as_argument, args)
+    leave(Int64(node), entry_number(Tuple{typeof(f),typeof(arguments)}), payload(f, arguments, NamedTuple()))
+    return g(args...) # Never reached: for the compiler, which so knows what the call returns.
+end
+
+# The number of the entry for a function and a tuple of arguments, of types that the tuple type `S` names: capture puts it in.
+@noinline entry_number(::Type{S}) where {S} = ORIGIN[]
+
+# What is sent is laid out as the payload of a call by the origin is.
+@inline function leave(node::Int64, entry::Int64, values::T) where {T<:Tuple}
+    if is_graph(T)
+        ccall("extern bc_forward_graph", llvmcall, Cvoid, (Int64, Int64, Any), node, entry, values)
+    else
+        room = ccall("extern bc_forward_room", llvmcall, Int64, (Int64,), tail_end(T, values, head_bytes(T)))
+        write_value(Flat(Ptr{UInt8}(room)), T, values, 0, head_bytes(T))
+        ccall("extern bc_forward", llvmcall, Cvoid, (Int64, Int64), node, entry)
+    end
+    return nothing
+end
+
+for (word, stand_in) in (here => node_here, nnodes => node_nnodes, origin => node_origin, forward => node_forward)
+    Capture.FUNCTION_STAND_INS[word] = stand_in
+end
+Capture.NUMBERING[] = entry_number
+
+end # module Hop
