@@ -7,8 +7,8 @@
 use bitcode_wire::archive::Archive;
 use bitcode_wire::error::ErrorPayload;
 use bitcode_wire::frame::{
-    Directory, HEADER_LEN, Header, OutputPayload, OutputTaken, SegmentGone, SegmentGrant, SegmentRequest,
-    SessionKey,
+    Directory, HEADER_LEN, Header, OutputPayload, OutputTaken, SegmentGone, SegmentGrant,
+    SegmentRequest, SessionKey,
 };
 use bitcode_wire::handshake::{Answer, Hello, Preamble};
 use bitcode_wire::manifest::Manifest;

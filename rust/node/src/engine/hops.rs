@@ -236,8 +236,13 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
             return self.send_error(to, ErrorCode::UNREACHABLE, &message);
         };
         let Some(budget) = journey.budget.checked_sub(1) else {
+            let most = if journey.hops == u16::MAX {
+                "at least "
+            } else {
+                ""
+            };
             let message = format!(
-                "{} has made all the hops that it may, {} or more of them",
+                "{} has made all the hops that it may: {most}{}",
                 entry.name, journey.hops
             );
             return self.send_error(to, ErrorCode::HOP_BUDGET, &message);

@@ -4,8 +4,8 @@ use super::sample;
 use bitcode_wire::archive::{self, Archive, Image, ImageKind};
 use bitcode_wire::error::{ErrorCode, ErrorPayload};
 use bitcode_wire::frame::{
-Directory, Flags, HEADER_LEN, Kind, LAYOUT, OUTPUT_WINDOW, OutputPayload, SegmentGrant, SegmentRequest,
-    StageTimings,
+    Directory, Flags, HEADER_LEN, Kind, LAYOUT, OUTPUT_WINDOW, OutputPayload, SegmentGrant,
+    SegmentRequest, StageTimings,
 };
 use bitcode_wire::handshake::{self, Answer, Hello, Preamble, Refusal};
 use bitcode_wire::manifest::{

@@ -4,8 +4,9 @@ use super::sample;
 use bitcode_wire::code::CodePrefix;
 use bitcode_wire::codec::Problem;
 use bitcode_wire::frame::{
-Directory, Flags, FrameError, HEADER_LEN, Header, Kind, LAYOUT, OUTPUT_WINDOW, OutputPayload, OutputTaken,
-    SegmentGone, SegmentGrant, SegmentRequest, SessionKey, SessionKeys, StageTimings, View,
+    Directory, Flags, FrameError, HEADER_LEN, Header, Kind, LAYOUT, OUTPUT_WINDOW, OutputPayload,
+    OutputTaken, SegmentGone, SegmentGrant, SegmentRequest, SessionKey, SessionKeys, StageTimings,
+    View,
 };
 
 fn encoded() -> [u8; HEADER_LEN] {

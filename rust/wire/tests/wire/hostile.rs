@@ -5,6 +5,7 @@ use super::sample;
 use crate::bodies;
 use bitcode_wire::archive::Archive;
 use bitcode_wire::error::ErrorPayload;
+use bitcode_wire::frame::Directory;
 use bitcode_wire::handshake::{Answer, Hello, Preamble};
 use bitcode_wire::manifest::Manifest;
 
@@ -44,6 +45,12 @@ fn subjects() -> Vec<(&'static str, Vec<u8>, Takes, Takes)> {
             sample::error().encode(),
             |b| ErrorPayload::decode(b).is_ok(),
             bodies::error_payload,
+        ),
+        (
+            "directory",
+            sample::directory().encode().unwrap(),
+            |b| Directory::decode(b).is_ok(),
+            bodies::directory,
         ),
         (
             "preamble",

@@ -425,5 +425,6 @@ proptest! {
         crate::bodies::manifest(&bytes);
         crate::bodies::handshake(&bytes);
         crate::bodies::error_payload(&bytes);
+        crate::bodies::directory(&bytes);
     }
 }
