@@ -193,6 +193,10 @@ function stand_in!(narrowing::Narrowing, body::Body)
     end
 end
 
+# A method of this package, which knows what it is replaced by: the words of BitCode.Hop.
+is_own_method(instance::Core.MethodInstance) =
+    instance.def isa Method && Base.moduleroot(instance.def.module) === Base.moduleroot(@__MODULE__)
+
 # What a call is replaced by: the stand-in, or `nothing`, and its arguments.
 function stand_in_of(body::Body, @nospecialize(call))
     if is_foreign_call(call)
@@ -210,7 +214,7 @@ function stand_in_of(body::Body, @nospecialize(call))
         f === getfield && return (is_field_by_name(body, operands) ? field_by_name : nothing, operands)
         f === Core.arrayref && return (element_stand_in(body, operands), ())
         # Methods that somebody else has added are not stood in for.
-        is_invoke(call) && !is_library_method(invoked(call)) && return (nothing, ())
+        is_invoke(call) && !is_library_method(invoked(call)) && !is_own_method(invoked(call)) && return (nothing, ())
         return (get(FUNCTION_STAND_INS, f, nothing), operands)
     end
     return (nothing, ())
