@@ -132,6 +132,21 @@
 #define BC_SHOW 8
 
 /*
+ What `bc_remote_update` does: adds `operand`, modulo 2^64.
+ */
+#define BC_UPDATE_ADD 0
+
+/*
+ What `bc_remote_update` does: puts `operand` in the word's place.
+ */
+#define BC_UPDATE_SWAP 1
+
+/*
+ What `bc_remote_update` does: puts `operand` in the word's place if it is `expected`.
+ */
+#define BC_UPDATE_COMPARE_SWAP 2
+
+/*
  One fabric with its sessions and its helper thread. A process needs one per transport.
  */
 typedef struct bc_client bc_client;
@@ -150,6 +165,11 @@ typedef struct bc_error bc_error;
  A call that did not end inside `bc_call`, or ended with more than a small value.
  */
 typedef struct bc_pending bc_pending;
+
+/*
+ A segment of a node.
+ */
+typedef struct bc_remote bc_remote;
 
 /*
  A connection to one node.
@@ -545,6 +565,109 @@ int32_t bc_output_take(bc_client *client,
                        bc_output *out,
                        uint8_t *buffer,
                        size_t cap);
+
+/*
+ Makes a segment of `length` bytes, all zero, on the node. It is freed by bc_remote_close, or when the session ends.
+
+ # Safety
+ `session` is a session that was not freed; `out` is writable; `err` is NULL or writable.
+ */
+int32_t bc_remote_new(bc_session *session,
+                      uint64_t length,
+                      bc_remote **out,
+                      bc_error **err);
+
+/*
+ Uses a segment of the node that exists, by its number. It is its owner's to free; bc_remote_close ends the use.
+
+ # Safety
+ As for `bc_remote_new`.
+ */
+int32_t bc_remote_attach(bc_session *session,
+                         uint64_t number,
+                         bc_remote **out,
+                         bc_error **err);
+
+/*
+ The segment's number on its node, by which others attach it; 0 if `remote` is NULL.
+
+ # Safety
+ `remote` is NULL or a handle that was not freed.
+ */
+uint64_t bc_remote_number(const bc_remote *remote);
+
+/*
+ Bytes of the segment; 0 if `remote` is NULL.
+
+ # Safety
+ `remote` is NULL or a handle that was not freed.
+ */
+uint64_t bc_remote_length(const bc_remote *remote);
+
+/*
+ 1 while the segment can be used, 0 once it was closed, its owner freed it, or the session ended.
+
+ # Safety
+ `remote` is NULL or a handle that was not freed.
+ */
+int32_t bc_remote_is_open(const bc_remote *remote);
+
+/*
+ Fetches `length` bytes from `offset`. A range that is not inside the segment is BC_E_BAD_ARGUMENT, and nothing is touched.
+
+ # Safety
+ `remote` is a handle that was not freed; `to` has room for `length` bytes; `err` is NULL or writable.
+ */
+int32_t bc_remote_read(const bc_remote *remote,
+                       uint64_t offset,
+                       uint8_t *to,
+                       size_t length,
+                       bc_error **err);
+
+/*
+ Writes `length` bytes at `offset`, and returns when they are there. Ranges: as for bc_remote_read.
+
+ # Safety
+ `remote` is a handle that was not freed; `from` holds `length` bytes; `err` is NULL or writable.
+ */
+int32_t bc_remote_write(const bc_remote *remote,
+                        uint64_t offset,
+                        const uint8_t *from,
+                        size_t length,
+                        bc_error **err);
+
+/*
+ Changes the 64-bit word at `offset`, a multiple of 8, at once for everybody: `update` is a BC_UPDATE_…, `expected` counts
+ for BC_UPDATE_COMPARE_SWAP only. What the word was before goes to `before`.
+
+ # Safety
+ `remote` is a handle that was not freed; `before` is writable; `err` is NULL or writable.
+ */
+int32_t bc_remote_update(const bc_remote *remote,
+                         uint64_t offset,
+                         uint32_t update,
+                         uint64_t operand,
+                         uint64_t expected,
+                         uint64_t *before,
+                         bc_error **err);
+
+/*
+ Frees the segment on its node, if this session made it; else only ends its use here. Waits for what is under way. Closing
+ again does nothing, nor does closing what is gone already.
+
+ # Safety
+ `remote` is a handle that was not freed; `err` is NULL or writable.
+ */
+int32_t bc_remote_close(bc_remote *remote,
+                        bc_error **err);
+
+/*
+ Frees the handle; NULL is ignored. A segment that was not closed stays on its node until the session ends.
+
+ # Safety
+ `remote` is NULL or a handle that was not freed; it must not be used afterwards.
+ */
+void bc_remote_free(bc_remote *remote);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 /// In the order in which the header presents them.
-const SOURCES: [&str; 7] = [
+const SOURCES: [&str; 8] = [
     "status.rs",
     "error.rs",
     "client.rs",
@@ -11,6 +11,7 @@ const SOURCES: [&str; 7] = [
     "code.rs",
     "call.rs",
     "output.rs",
+    "segment.rs",
 ];
 
 #[test]
