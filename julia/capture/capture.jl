@@ -136,10 +136,11 @@ function capture(@nospecialize(f), @nospecialize(types::Type{<:Tuple}), name::St
     if shipped !== nothing
         (narrowing.examines && !isempty(shipped.deferrable)) || return shipped
         with_texts = attempt(finished, instance, Narrowing(world, numbered; defers_texts=false), libraries)
-        return with_texts === nothing ? shipped : with_texts
+        with_texts === nothing || return with_texts
     end
-    # Once more with the lines of the source, to say where.
-    narrowing = Narrowing(world, numbered; note=true)
+    # Once more with the lines of the source, to say where. (A handler that looks into an exception must not find a text that is yet to be
+    # made: then it is the code of the texts that cannot be shipped.)
+    narrowing = Narrowing(world, numbered; note=true, defers_texts=shipped === nothing)
     reasons = attempt(instance, narrowing, libraries; debug=true) do work, finish
         locate(work, offences!(work), narrowing.left_open)
     end

@@ -96,3 +96,13 @@ end
     @test !("bc_throw_static" in shipped(mixed, Int).imports)
     @test !("bc_throw_static" in shipped(n -> length(string(1, "a", n)), Int).imports)
 end
+
+@testset "a handler that looks into an exception finds its text, or the function is refused" begin
+    complains(x) = x > 0 ? throw(ArgumentError(string("bad: ", Any[x]))) : x
+    passes_on(x) = try complains(x) catch e; e isa ArgumentError ? -1 : rethrow() end
+    looks_into(x) = try string(complains(x)) catch e; e isa ArgumentError ? e.msg::String : rethrow() end
+    @test shipped(passes_on, Int) isa Shipped
+    reasons = try shipped(looks_into, Int); Capture.Reason[] catch e; e.reasons end
+    @test [r.kind for r in reasons] == [:dynamic_dispatch]
+    @test occursin("show(", only(reasons).message)
+end
