@@ -1,23 +1,24 @@
 //! From an archive to code that runs.
 
+use crate::choose::{choose, choose_bitcode, is_native};
 use crate::compiled::{Compiled, Timings};
 use crate::disassemble::disassemble;
 use crate::error::JitError;
 use crate::fatal::guarded;
 use crate::libraries::{Allowed as AllowedLibraries, Libraries};
-use crate::llvm::{self, Buffer, Context, Machine, Module};
-use crate::object::Wanted;
+use crate::llvm::{self, Buffer};
+use crate::object::{Wanted, check};
 use crate::orc::{Linked, Orc};
 use crate::sites::Sites;
 use crate::store::{Store, StoreConfig};
-use crate::target::{Target, arch};
-use crate::{lower, objects, refuse};
+use crate::target::Target;
+use crate::{objects, translate};
 use bitcode_runtime::{Constants, Limits};
 use bitcode_wire::archive::{Archive, Image, ImageKind};
 use bitcode_wire::code::CodeId;
 use bitcode_wire::manifest::{Manifest, object_symbol};
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 /// How a node compiles, and what its calls may use.
@@ -32,6 +33,8 @@ pub struct JitConfig {
     pub libraries: AllowedLibraries,
     /// Where compiled objects are kept for later processes; nowhere unless it is said.
     pub store: Option<StoreConfig>,
+    /// Run native images only, and compile nothing.
+    pub objects_only: bool,
 }
 
 /// The compiler of a node. Compiles on the thread that asks; any number at the same time.
@@ -41,6 +44,9 @@ pub struct Jit {
     limits: Limits,
     libraries: Libraries,
     store: Option<Store>,
+    objects_only: bool,
+    /// What native images may need: asked when the first one comes.
+    features: OnceLock<Vec<&'static str>>,
 }
 
 impl Jit {
@@ -68,6 +74,8 @@ impl Jit {
             target,
             limits: config.limits,
             libraries: Libraries::new(config.libraries),
+            objects_only: config.objects_only,
+            features: OnceLock::new(),
         })
     }
 
@@ -83,6 +91,7 @@ impl Jit {
     pub fn compile(&self, id: &CodeId, archive: &Archive<'_>) -> Result<Compiled, JitError> {
         let manifest = &archive.manifest;
         check_abi(manifest)?;
+        let image = self.choose(&archive.images)?;
         let started = Instant::now();
         let constants = objects::build(&manifest.objects)?;
         let mut timings = Timings {
@@ -90,6 +99,11 @@ impl Jit {
             ..Timings::default()
         };
         let started = Instant::now();
+        if image.kind == ImageKind::Object {
+            check::object(image.code, self.target.arch(), manifest.entry)?;
+            timings.parse = micros(started);
+            return self.link(Buffer::copy(image.code), manifest, constants, timings);
+        }
         let kept = self.store.as_ref().map(|store| (store, store.key(id)));
         if let Some(object) = kept.as_ref().and_then(|(store, key)| store.find(key)) {
             timings.parse = micros(started);
@@ -97,14 +111,27 @@ impl Jit {
             let compiled = self.link(object, manifest, constants, timings)?;
             return Ok(compiled.kept());
         }
-        let image = self.choose(&archive.images)?;
         // Everything of LLVM's happens in here: what it calls fatal ends this compilation only.
-        let object =
-            guarded(|| self.translate(image, manifest, &mut timings)).map_err(JitError::Llvm)??;
+        let object = guarded(|| translate::object(&self.target, image, manifest, &mut timings))
+            .map_err(JitError::Llvm)??;
         if let Some((store, key)) = kept {
             store.keep(&key, object.bytes());
         }
         self.link(object, manifest, constants, timings)
+    }
+
+    fn choose<'i>(&self, images: &'i [Image<'i>]) -> Result<&'i Image<'i>, JitError> {
+        let known = self.features.get();
+        let has = match known {
+            Some(features) => features,
+            // Asking LLVM takes milliseconds, and most archives hold nothing native.
+            None if !images.iter().any(|image| is_native(image, &self.target)) => &Vec::new(),
+            None => {
+                let features = self.target.needs()?;
+                self.features.get_or_init(|| features)
+            }
+        };
+        choose(images, &self.target, has, self.objects_only)
     }
 
     /// Makes an object run, with the archive's constants and what it takes from C libraries.
@@ -152,20 +179,9 @@ impl Jit {
     /// As for [`Jit::compile`].
     pub fn explain(&self, archive: &Archive<'_>) -> Result<String, JitError> {
         check_abi(&archive.manifest)?;
-        let image = self.choose(&archive.images)?;
-        guarded(|| {
-            let context = Context::new();
-            let machine = self.target.machine()?;
-            let module = self.prepare(
-                &context,
-                &machine,
-                image,
-                &archive.manifest,
-                &mut Timings::default(),
-            )?;
-            Ok(module.text())
-        })
-        .map_err(JitError::Llvm)?
+        let image = choose_bitcode(&archive.images, &self.target)?;
+        guarded(|| translate::text(&self.target, image, &archive.manifest))
+            .map_err(JitError::Llvm)?
     }
 
     /// The machine code that an archive becomes, as text: for people.
@@ -174,13 +190,16 @@ impl Jit {
     /// As for [`Jit::compile`].
     pub fn native(&self, id: &CodeId, archive: &Archive<'_>) -> Result<String, JitError> {
         check_abi(&archive.manifest)?;
+        let image = self.choose(&archive.images)?;
+        if image.kind == ImageKind::Object {
+            return guarded(|| disassemble(image.code, &self.target)).map_err(JitError::Llvm)?;
+        }
         let kept = self.store.as_ref();
         if let Some(object) = kept.and_then(|store| store.find(&store.key(id))) {
             return disassemble(&object, &self.target);
         }
-        let image = self.choose(&archive.images)?;
-        let mut timings = Timings::default();
-        let object = guarded(|| self.translate(image, &archive.manifest, &mut timings))
+        let timings = &mut Timings::default();
+        let object = guarded(|| translate::object(&self.target, image, &archive.manifest, timings))
             .map_err(JitError::Llvm)??;
         guarded(|| disassemble(object.bytes(), &self.target)).map_err(JitError::Llvm)?
     }
@@ -205,93 +224,10 @@ impl Jit {
         }
         Ok(found)
     }
-
-    /// The first bitcode for this architecture. Bitcode of another one is not taken: what its C calls mean only the origin
-    /// knows, which makes an image for us.
-    fn choose<'i>(&self, images: &'i [Image<'i>]) -> Result<&'i Image<'i>, JitError> {
-        images
-            .iter()
-            .filter(|image| matches!(image.kind, ImageKind::Bitcode))
-            .find(|image| arch(image.triple) == self.target.arch())
-            .ok_or_else(|| {
-                let found: Vec<_> = images
-                    .iter()
-                    .map(|image| format!("{:?} for {}", image.kind, image.triple))
-                    .collect();
-                let found = if found.is_empty() {
-                    "none".to_owned()
-                } else {
-                    found.join(", ")
-                };
-                JitError::NoImage {
-                    triple: self.target.triple.clone(),
-                    found,
-                }
-            })
-    }
-
-    fn translate(
-        &self,
-        image: &Image<'_>,
-        manifest: &Manifest<'_>,
-        timings: &mut Timings,
-    ) -> Result<Buffer, JitError> {
-        let context = Context::new();
-        let machine = self.target.machine()?;
-        let module = self.prepare(&context, &machine, image, manifest, timings)?;
-        let started = Instant::now();
-        let object = machine.emit(&module).map_err(JitError::Llvm)?;
-        timings.emit = micros(started);
-        Ok(object)
-    }
-
-    /// Parse, check, lower, optimise.
-    fn prepare<'c>(
-        &self,
-        context: &'c Context,
-        machine: &Machine,
-        image: &Image<'_>,
-        manifest: &Manifest<'_>,
-        timings: &mut Timings,
-    ) -> Result<Module<'c>, JitError> {
-        let started = Instant::now();
-        let module = context
-            .parse_bitcode(image.code)
-            .map_err(JitError::Invalid)?;
-        let imports = refuse::inspect(&module, manifest)?;
-        module.verify().map_err(JitError::Invalid)?;
-        let missing: Vec<_> = imports
-            .into_iter()
-            .filter(|name| bitcode_runtime::lookup(name).is_none())
-            .collect();
-        if !missing.is_empty() {
-            return Err(JitError::Unresolved {
-                symbols: missing,
-                reason: "this node does not offer",
-            });
-        }
-        timings.parse = micros(started);
-        let started = Instant::now();
-        lower::lower(context, &module, manifest.entry)?;
-        machine.adopt(&module);
-        lower::set_target(context, &module, &self.target.cpu, &self.target.features);
-        if cfg!(debug_assertions) {
-            module.verify().map_err(JitError::Llvm)?;
-        }
-        machine
-            .run("default<O3>", &module)
-            .map_err(JitError::Llvm)?;
-        lower::finish(context, &module, machine)?;
-        lower::set_target(context, &module, &self.target.cpu, &self.target.features);
-        if cfg!(debug_assertions) {
-            module.verify().map_err(JitError::Llvm)?;
-        }
-        timings.optimise = micros(started);
-        Ok(module)
-    }
 }
 
-fn check_abi(manifest: &Manifest<'_>) -> Result<(), JitError> {
+/// The archive's ABI must be this build's.
+pub(crate) fn check_abi(manifest: &Manifest<'_>) -> Result<(), JitError> {
     let offered = bitcode_runtime::layout::ABI;
     if manifest.abi == offered {
         return Ok(());
@@ -302,6 +238,6 @@ fn check_abi(manifest: &Manifest<'_>) -> Result<(), JitError> {
     })
 }
 
-fn micros(since: Instant) -> u32 {
+pub(crate) fn micros(since: Instant) -> u32 {
     u32::try_from(since.elapsed().as_micros()).unwrap_or(u32::MAX)
 }

@@ -17,11 +17,23 @@ pub enum JitError {
         /// What there is.
         offered: &'static str,
     },
+    /// A native image was made for another build of the runtime, whose thread state lies otherwise.
+    #[error(
+        "the native image was made for another build of the node: it is marked {found}, this node's own are {ours}; make it anew, or send bitcode"
+    )]
+    Build {
+        /// The image's mark.
+        found: String,
+        /// What it should be.
+        ours: String,
+    },
     /// No image suits this machine.
-    #[error("no image of the archive suits {triple}: it has {found}")]
+    #[error("no image of the archive suits {machine}, {takes}: it has {found}")]
     NoImage {
         /// This machine.
-        triple: String,
+        machine: String,
+        /// What it takes, in words.
+        takes: &'static str,
         /// What the archive has.
         found: String,
     },
@@ -63,6 +75,14 @@ pub enum JitError {
         "LLVM could not compile the image: {0} (this is a fault of the node, not of the sender: please report it)"
     )]
     Llvm(String),
+    /// There is no such target, or none that nodes have: who asked for an image is wrong.
+    #[error("no image can be made for {spec:?}: {problem}")]
+    Target {
+        /// What was asked for.
+        spec: String,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// The node's own set-up is wrong.
     #[error("the node cannot compile: {0}")]
     Setup(String),
@@ -72,8 +92,10 @@ impl JitError {
     /// The code that an ERROR frame carries for this.
     pub fn code(&self) -> ErrorCode {
         match self {
-            Self::Abi { .. } | Self::Objects(BuildError::Layout(_)) => ErrorCode::BAD_ABI,
-            Self::NoImage { .. } => ErrorCode::NO_IMAGE,
+            Self::Abi { .. } | Self::Build { .. } | Self::Objects(BuildError::Layout(_)) => {
+                ErrorCode::BAD_ABI
+            }
+            Self::NoImage { .. } | Self::Target { .. } => ErrorCode::NO_IMAGE,
             Self::Invalid(_) | Self::Refused(_) => ErrorCode::BAD_IMAGE,
             Self::Unsupported(_) => ErrorCode::UNSUPPORTED,
             Self::TooLarge { .. } => ErrorCode::TOO_LARGE,
@@ -139,6 +161,13 @@ pub enum Refusal {
         /// Its name.
         name: String,
     },
+    /// A section, symbol or relocation of a native object.
+    Object {
+        /// Which.
+        name: String,
+        /// What it is.
+        what: String,
+    },
 }
 
 impl fmt::Display for Refusal {
@@ -154,6 +183,7 @@ impl fmt::Display for Refusal {
             Self::Alias { name } => write!(f, "{name} is an alias or an indirect function"),
             Self::Constructor { name } => write!(f, "{name} names code to be run at load time"),
             Self::ThreadLocal { name } => write!(f, "{name} is a thread-local variable"),
+            Self::Object { name, what } => write!(f, "in the object file, {name} {what}"),
             Self::Attachment { name, what } => write!(f, "{name} has {what}"),
             Self::Entry { name, problem } => write!(f, "the entry {name} {problem}"),
             Self::DataLayout { layout } => {

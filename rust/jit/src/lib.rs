@@ -8,11 +8,13 @@
 //! What it may know: LLVM, which no other room sees; the archive's form; the runtime's table and object layouts. What it
 //! must never know: frames, sessions, who asked.
 
+mod choose;
 mod compile;
 mod compiled;
 mod disassemble;
 mod error;
 mod fatal;
+mod image;
 mod libraries;
 mod llvm;
 mod lower;
@@ -23,6 +25,7 @@ mod refuse;
 mod sites;
 mod store;
 mod target;
+mod translate;
 
 pub use bitcode_runtime::{
     Limits, Listener, Onward, Outcome, Output, Place, attach as attach_thread,
@@ -31,6 +34,7 @@ pub use compile::{Jit, JitConfig};
 pub use compiled::{Compiled, Timings};
 pub use disassemble::disassemble;
 pub use error::{JitError, Refusal};
+pub use image::{image_text, native_code, verify};
 pub use libraries::{Allowed as AllowedLibraries, LibraryError};
 pub use llvm::version as llvm_version;
 pub use store::StoreConfig;

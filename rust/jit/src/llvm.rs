@@ -5,10 +5,12 @@
 //! handles stay inside this crate.
 
 mod context;
+mod features;
 pub(crate) mod machine;
 mod walk;
 
 pub(crate) use context::{Buffer, Context, Module};
+pub(crate) use features::inlinable;
 pub(crate) use machine::{Machine, initialise};
 pub(crate) use walk::{
     functions, globals, instructions, kind, name_of, opcode, operands, type_of, uses,

@@ -7,13 +7,11 @@
 mod builder;
 mod calls;
 mod layout;
+pub(crate) mod layout_mark;
 
 use crate::error::JitError;
 use crate::llvm::{
     Context, Machine, Module, functions, globals, instructions, name_of, opcode, uses,
-};
-use bitcode_runtime::thread::{
-    BUMP_MAX, EXCEPTIONS_OFFSET, HANDLER_OFFSET, HANDLER_PREV, RUNS_OFFSET,
 };
 use builder::Builder;
 use inkwell::llvm_sys::LLVMLinkage;
@@ -27,6 +25,7 @@ use inkwell::llvm_sys::prelude::LLVMValueRef;
 use inkwell::llvm_sys::{
     LLVMAttributeFunctionIndex, LLVMDLLStorageClass, LLVMOpcode, LLVMVisibility,
 };
+use layout_mark::NUMBERS;
 use std::ptr;
 
 /// Julia's intrinsics that this room knows.
@@ -174,15 +173,20 @@ pub(crate) fn finish(
     machine.run(passes, module).map_err(JitError::Llvm)
 }
 
+/// Says in the module which build of the runtime its code is for.
+pub(crate) fn mark_layout(
+    context: &Context,
+    module: &Module<'_>,
+    machine: &Machine,
+) -> Result<(), JitError> {
+    let text = format!("@{:?} = constant i8 0", layout_mark::name());
+    let mark = context.parse_text(&text).map_err(JitError::Llvm)?;
+    machine.adopt(&mark);
+    module.link(mark, context).map_err(JitError::Llvm)
+}
+
 fn bodies() -> String {
-    let numbers = [
-        ("@BUMP_MAX@", BUMP_MAX),
-        ("@RUNS@", RUNS_OFFSET),
-        ("@HANDLER@", HANDLER_OFFSET),
-        ("@HANDLER_PREV@", HANDLER_PREV),
-        ("@EXCEPTIONS@", EXCEPTIONS_OFFSET),
-    ];
-    numbers
+    NUMBERS
         .iter()
         .fold(BODIES.to_owned(), |text, (name, number)| {
             text.replace(name, &number.to_string())

@@ -3,6 +3,8 @@
 //! Objects come from our own compiler, a moment ago or out of the store. Either way the symbols that they leave open are all
 //! that has to be found, and the manifest says what each of them is.
 
+pub(crate) mod check;
+
 use crate::error::JitError;
 use bitcode_wire::manifest::{Manifest, object_index};
 use object::{Object, ObjectSymbol};

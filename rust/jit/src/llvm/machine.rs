@@ -2,7 +2,13 @@
 
 use super::{Buffer, Module, outcome, take_message};
 use inkwell::llvm_sys::core::{LLVMDisposeMessage, LLVMSetDataLayout, LLVMSetTarget};
-use inkwell::llvm_sys::target::{LLVMCopyStringRepOfTargetData, LLVMDisposeTargetData};
+use inkwell::llvm_sys::target::{
+    LLVMCopyStringRepOfTargetData, LLVMDisposeTargetData, LLVMInitializeAArch64AsmPrinter,
+    LLVMInitializeAArch64Disassembler, LLVMInitializeAArch64Target,
+    LLVMInitializeAArch64TargetInfo, LLVMInitializeAArch64TargetMC, LLVMInitializeX86AsmPrinter,
+    LLVMInitializeX86Disassembler, LLVMInitializeX86Target, LLVMInitializeX86TargetInfo,
+    LLVMInitializeX86TargetMC,
+};
 use inkwell::llvm_sys::target_machine::{
     LLVMCodeGenFileType, LLVMCodeGenOptLevel, LLVMCodeModel, LLVMCreateTargetDataLayout,
     LLVMCreateTargetMachine, LLVMDisposeTargetMachine, LLVMGetDefaultTargetTriple,
@@ -18,42 +24,42 @@ use std::ffi::CString;
 use std::ptr;
 use std::sync::Once;
 
-// What LLVM calls its "native" target is decided by the headers that `llvm-sys` was built with, which are those of the
-// machine that builds: in a cross build, the wrong ones. So each processor is named here.
-#[cfg(target_arch = "aarch64")]
-use inkwell::llvm_sys::target::{
-    LLVMInitializeAArch64AsmPrinter as asm_printer,
-    LLVMInitializeAArch64Disassembler as disassembler, LLVMInitializeAArch64Target as target,
-    LLVMInitializeAArch64TargetInfo as target_info, LLVMInitializeAArch64TargetMC as target_mc,
-};
-#[cfg(target_arch = "x86_64")]
-use inkwell::llvm_sys::target::{
-    LLVMInitializeX86AsmPrinter as asm_printer, LLVMInitializeX86Disassembler as disassembler,
-    LLVMInitializeX86Target as target, LLVMInitializeX86TargetInfo as target_info,
-    LLVMInitializeX86TargetMC as target_mc,
-};
-
-/// Makes LLVM know this machine's processor. Cheap to repeat.
+/// Makes LLVM know the processors that nodes may have. Cheap to repeat.
+///
+/// What LLVM calls its "native" target is decided by the headers that `llvm-sys` was built with, which are those of the
+/// machine that builds: in a cross build, the wrong ones. So each processor is named here.
 pub(crate) fn initialise() {
     static DONE: Once = Once::new();
     DONE.call_once(|| {
         // SAFETY: registers a target, once; so in each line.
-        unsafe { target_info() };
+        unsafe { LLVMInitializeX86TargetInfo() };
         // SAFETY: as above.
-        unsafe { target() };
+        unsafe { LLVMInitializeX86Target() };
         // SAFETY: as above.
-        unsafe { target_mc() };
+        unsafe { LLVMInitializeX86TargetMC() };
         // SAFETY: as above.
-        unsafe { asm_printer() };
+        unsafe { LLVMInitializeX86AsmPrinter() };
+        // SAFETY: as above.
+        unsafe { LLVMInitializeAArch64TargetInfo() };
+        // SAFETY: as above.
+        unsafe { LLVMInitializeAArch64Target() };
+        // SAFETY: as above.
+        unsafe { LLVMInitializeAArch64TargetMC() };
+        // SAFETY: as above.
+        unsafe { LLVMInitializeAArch64AsmPrinter() };
     });
 }
 
-/// Makes LLVM read this machine's code, too. Cheap to repeat.
+/// Makes LLVM read these processors' code, too. Cheap to repeat.
 pub(crate) fn initialise_disassembler() {
     static DONE: Once = Once::new();
     initialise();
-    // SAFETY: registers a disassembler, once.
-    DONE.call_once(|| unsafe { disassembler() });
+    DONE.call_once(|| {
+        // SAFETY: registers a disassembler, once.
+        unsafe { LLVMInitializeX86Disassembler() };
+        // SAFETY: as above.
+        unsafe { LLVMInitializeAArch64Disassembler() };
+    });
 }
 
 /// The triple that this LLVM makes code for.

@@ -9,6 +9,7 @@ mod calls;
 mod captured;
 mod exceptions;
 mod faults;
+mod images;
 mod libraries;
 mod lowering;
 mod objects;
