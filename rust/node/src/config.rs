@@ -84,6 +84,8 @@ pub struct Wishes {
     pub object_cache: Option<PathBuf>,
     /// Bytes of compiled objects to keep there.
     pub object_cache_bytes: Option<u64>,
+    /// Run native images only, and compile nothing.
+    pub no_jit: Option<bool>,
     /// The longest frame.
     pub max_frame: Option<u64>,
     /// Bytes of memory that one call may use.
@@ -172,6 +174,7 @@ impl Wishes {
             cache_bytes: self.cache_bytes.or(others.cache_bytes),
             object_cache: self.object_cache.or(others.object_cache),
             object_cache_bytes: self.object_cache_bytes.or(others.object_cache_bytes),
+            no_jit: self.no_jit.or(others.no_jit),
             max_frame: self.max_frame.or(others.max_frame),
             call_memory: self.call_memory.or(others.call_memory),
             segment_bytes: self.segment_bytes.or(others.segment_bytes),
@@ -227,6 +230,7 @@ impl Wishes {
             self.deny_library.as_deref().unwrap_or_default(),
         )?;
         jit.store = store(self.object_cache, self.object_cache_bytes)?;
+        jit.objects_only = self.no_jit.unwrap_or(false);
         let mut pool = PoolSettings::default();
         if let Some(threads) = self.threads {
             if !(1..=1024).contains(&threads) {

@@ -37,6 +37,9 @@ struct CommandLine {
     /// Bytes of compiled objects to keep there [default: 1073741824]
     #[arg(long, value_name = "BYTES")]
     object_cache_bytes: Option<u64>,
+    /// Run native images only, and compile nothing
+    #[arg(long)]
+    no_jit: bool,
     /// The longest frame to take or send [default: 4294967296]
     #[arg(long, value_name = "BYTES")]
     max_frame: Option<u64>,
@@ -94,6 +97,7 @@ impl From<CommandLine> for Wishes {
         wishes.cache_bytes = line.cache_bytes;
         wishes.object_cache = line.object_cache;
         wishes.object_cache_bytes = line.object_cache_bytes;
+        wishes.no_jit = line.no_jit.then_some(true);
         wishes.max_frame = line.max_frame;
         wishes.call_memory = line.call_memory;
         wishes.segment_bytes = line.segment_bytes;

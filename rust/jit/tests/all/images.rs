@@ -211,11 +211,11 @@ fn what_no_native_image_may_hold_is_refused_by_name() {
         ),
         ("@common = common global i64 0", "common is a common symbol"),
         (
-            "module asm \".globl fixed\\nfixed = 4096\"",
+            "module asm \".globl fixed\\0Afixed = 4096\"",
             "fixed is an absolute address",
         ),
         (
-            "@loose = internal global i32 1, section \".loose,\\22awx\\22,@progbits#\"",
+            "module asm \".section .loose,\\22awx\\22,@progbits\\0A.quad 0\"",
             ".loose is writable and executable",
         ),
         (
@@ -226,7 +226,7 @@ fn what_no_native_image_may_hold_is_refused_by_name() {
         ),
         (
             "@size = external global i8
-          module asm \".data\\n.quad size@SIZE\"",
+          module asm \".data\\0A.quad size@SIZE\"",
             "has a relocation of type 33",
         ),
     ];

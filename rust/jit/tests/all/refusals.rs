@@ -347,7 +347,7 @@ fn other_abis_and_other_images() {
     }];
     assert_eq!(
         compile(&JIT, &archive).unwrap_err().code(),
-        ErrorCode::NO_IMAGE
+        ErrorCode::BAD_IMAGE
     );
     archive.images.clear();
     assert_eq!(

@@ -7,6 +7,7 @@
 mod archives;
 mod calls;
 mod failures;
+mod images;
 mod linkage;
 mod segments;
 mod starting;
