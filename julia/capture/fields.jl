@@ -24,6 +24,15 @@ type_test(body::Body, call::Expr) = Expr(:call, ===, call.args[2], something(con
     return found
 end
 
+"`isdefined(x, name)`, likewise, as in `haskey` of a NamedTuple."
+@generated function defined_by_name(x, name::Symbol)
+    found = false
+    for k in fieldcount(x):-1:1
+        found = :(name === $(QuoteNode(fieldname(x, k))) ? isdefined(x, $k) : $found)
+    end
+    return found
+end
+
 # What a type consists of: settled where the type is known, refused where it is not (`type_details`).
 const TYPE_DETAILS = (:types, :names, :parameters)
 # What else a type says of itself in plain values. A node's types say the same; but of a type that is one constant Julia's compiler looks it

@@ -212,6 +212,7 @@ function stand_in_of(body::Body, @nospecialize(call))
         printing[1] === nothing || return printing
         asked_detail(body, call) in TYPE_DETAILS && return (type_details, operands)
         f === getfield && return (is_field_by_name(body, operands) ? field_by_name : nothing, operands)
+        f === isdefined && return (is_field_by_name(body, operands) ? defined_by_name : nothing, operands)
         f === Core.arrayref && return (element_stand_in(body, operands), ())
         # Methods that somebody else has added are not stood in for.
         is_invoke(call) && !is_library_method(invoked(call)) && !is_own_method(invoked(call)) && return (nothing, ())

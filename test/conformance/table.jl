@@ -6,7 +6,7 @@ include("cases.jl")
 for file in ("functions", "text", "structures", "throwing", "standard", "manual")
     include(joinpath("own", file * ".jl"))
 end
-@isdefined(TABLES) || (TABLES = ("bits", "arrays", "strings", "collections", "exceptions", "standard", "manual"))
+@isdefined(TABLES) || (TABLES = ("bits", "arrays", "strings", "collections", "exceptions", "standard", "libraries", "manual"))
 for file in TABLES
     include(joinpath("tables", file * ".jl"))
 end

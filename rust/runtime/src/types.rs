@@ -157,6 +157,8 @@ pub struct TypeCell {
     layout: TypeLayout,
     record: Record,
     links: OnceLock<Links>,
+    /// What came with the fields, if they were not told at first.
+    whole: OnceLock<Links>,
     symbol: Option<SymbolRef>,
 }
 
@@ -223,7 +225,7 @@ impl TypeCell {
 
     /// What the type refers to, as far as somebody said.
     pub fn links(&self) -> Option<&Links> {
-        self.links.get()
+        self.whole.get().or_else(|| self.links.get())
     }
 
     /// Is this one of the flags of [`flag`]?
@@ -255,17 +257,33 @@ impl TypeCell {
         unsafe { Self::of(ty) }
     }
 
-    /// Says what the type refers to. The first to say it is believed.
+    /// Says what the type refers to. The first to say it is believed, and of its fields the first to know them: archives leave them out where
+    /// their code does not need them.
     pub fn link(&self, links: Links) {
         let parent = links.parent.as_ref().map(|parent| parent.data_type());
         let named = !links.fields.is_empty()
             || links.parent.is_some()
             || links.element.is_some()
             || links.element_name.is_some();
-        let first = named && self.links.set(links).is_ok();
-        if let (true, Some(parent)) = (first, parent) {
-            self.super_slot().store(parent, Ordering::Release);
+        if !named {
+            return;
         }
+        match self.links.set(links) {
+            Ok(()) => {
+                if let Some(parent) = parent {
+                    self.super_slot().store(parent, Ordering::Release);
+                }
+            }
+            Err(links) if !links.fields.is_empty() && self.lacks_fields() => {
+                // What another thread said meanwhile is the same.
+                let _ = self.whole.set(links);
+            }
+            Err(_) => {}
+        }
+    }
+
+    fn lacks_fields(&self) -> bool {
+        self.links().is_some_and(|known| known.fields.is_empty())
     }
 
     fn super_slot(&self) -> &AtomicPtr<DataType> {
@@ -363,6 +381,7 @@ impl TypeCell {
                 trace: Trace::of(description, builtin),
             },
             links: OnceLock::new(),
+            whole: OnceLock::new(),
             symbol,
         });
         cell.tie_inner_pointers();
@@ -637,6 +656,35 @@ mod tests {
             assert_eq!((*(*ty.data_type()).layout).alignment, 8);
             assert!(ptr::eq(TypeCell::of(ty.data_type()), &*ty));
         }
+    }
+
+    #[test]
+    fn fields_may_be_told_later() {
+        let parent = intern(&description("Test.Parent")).unwrap();
+        let ty = intern(&description("Test.ToldLater")).unwrap();
+        let field = |offset| Field {
+            offset,
+            size: 8,
+            kind: FieldKind::Inline,
+            ty: None,
+            name: None,
+        };
+        let links = |offsets: &[u32]| Links {
+            parent: Some(parent.clone()),
+            fields: offsets.iter().copied().map(field).collect(),
+            ..Links::default()
+        };
+        let offsets = || -> Vec<_> {
+            let links = ty.links().unwrap();
+            links.fields.iter().map(|field| field.offset).collect()
+        };
+        ty.link(links(&[]));
+        assert_eq!(offsets(), []);
+        ty.link(links(&[0, 8]));
+        assert_eq!(offsets(), [0, 8]);
+        ty.link(links(&[0]));
+        ty.link(links(&[]));
+        assert_eq!(offsets(), [0, 8]);
     }
 
     #[test]

@@ -1,0 +1,10 @@
+# The conformance table of the standard libraries, library by library, against a real node: each call here and there.
+
+using BitCode, Test
+
+const TABLES = ("libraries",)
+include("compare.jl")
+include("table.jl")
+include("calls.jl")
+
+run_tables()
