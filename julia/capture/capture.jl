@@ -193,6 +193,7 @@ function make_portable!(work::Work, entry::String, clock, debug::Bool)
     lower_deferrals!(work)
     forget_invariance!(portable)
     lap!(clock, :symbols)
+    call_openlibm!(portable)
     optimise!(portable)
     lap!(clock, :optimise)
 end

@@ -28,3 +28,16 @@ function rounds_twice(instance::Core.MethodInstance)
     Codegen.library_at(address) == unsafe_string(Base.JLOptions().image_file) || return false
     return !occursin(r"fn?m(add|sub|la|ls)", Codegen.assembly_at(address))
 end
+
+# What Julia takes from openlibm. A node has the same functions, bit by bit, whatever its C library (rust/runtime/src/math.rs).
+const OPENLIBM = ("exp2", "exp2f", "expm1", "expm1f", "log2", "log2f", "log10", "log10f")
+
+# Of a constant, LLVM would take what the system's C library gives. Locally these functions are called through pointers, of which it
+# knows nothing.
+function call_openlibm!(portable::Portable)
+    kind = LLVM.GetEnumAttributeKindForName("nobuiltin", 9)
+    for name in OPENLIBM
+        found = LLVM.GetNamedFunction(portable.mod, name)
+        LLVM.isnull(found) || LLVM.AddAttributeAtIndex(found, FUNCTION_ATTRIBUTES, LLVM.CreateEnumAttribute(portable.context, kind, UInt64(0)))
+    end
+end

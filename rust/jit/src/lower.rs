@@ -138,6 +138,10 @@ pub(crate) fn set_target(context: &Context, module: &Module<'_>, cpu: &str, feat
         if unsafe { LLVMIsDeclaration(function) } != 0 {
             // What is called lies far away: go through the table of addresses at once, not through a stub.
             add(flag("nonlazybind"));
+            if bitcode_runtime::is_openlibm(&name_of(function)) {
+                // Of a constant, LLVM would take what the system's C library gives.
+                add(flag("nobuiltin"));
+            }
         } else {
             add(text("target-cpu", cpu));
             add(text("target-features", features));

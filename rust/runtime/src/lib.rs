@@ -50,6 +50,7 @@ pub mod types;
 pub use call::{Code, Entry, Limits, Outcome, Output, run};
 pub use constant::Constants;
 pub use hop::{Onward, Place};
+pub use math::is_openlibm;
 pub use print::Listener;
 pub use table::{lookup, symbols};
 pub use thread::attach;

@@ -27,8 +27,7 @@ c_functions! {
     ceil(f64) -> f64; ceilf(f32) -> f32; copysign(f64, f64) -> f64; copysignf(f32, f32) -> f32;
     cos(f64) -> f64; cosf(f32) -> f32; cosh(f64) -> f64; coshf(f32) -> f32;
     erf(f64) -> f64; erff(f32) -> f32; erfc(f64) -> f64; erfcf(f32) -> f32;
-    exp(f64) -> f64; expf(f32) -> f32; exp2(f64) -> f64; exp2f(f32) -> f32;
-    exp10(f64) -> f64; exp10f(f32) -> f32; expm1(f64) -> f64; expm1f(f32) -> f32;
+    exp(f64) -> f64; expf(f32) -> f32; exp10(f64) -> f64; exp10f(f32) -> f32;
     fabs(f64) -> f64; fabsf(f32) -> f32; fdim(f64, f64) -> f64; fdimf(f32, f32) -> f32;
     floor(f64) -> f64; floorf(f32) -> f32; fma(f64, f64, f64) -> f64; fmaf(f32, f32, f32) -> f32;
     fmax(f64, f64) -> f64; fmaxf(f32, f32) -> f32; fmin(f64, f64) -> f64; fminf(f32, f32) -> f32;
@@ -39,8 +38,7 @@ c_functions! {
     ldexp(f64, c_int) -> f64; ldexpf(f32, c_int) -> f32; lgamma(f64) -> f64; lgammaf(f32) -> f32;
     lgamma_r(f64, *mut c_int) -> f64; lgammaf_r(f32, *mut c_int) -> f32; llrint(f64) -> i64; llrintf(f32) -> i64;
     llround(f64) -> i64; llroundf(f32) -> i64; log(f64) -> f64; logf(f32) -> f32;
-    log10(f64) -> f64; log10f(f32) -> f32; log1p(f64) -> f64; log1pf(f32) -> f32;
-    log2(f64) -> f64; log2f(f32) -> f32; logb(f64) -> f64; logbf(f32) -> f32;
+    log1p(f64) -> f64; log1pf(f32) -> f32; logb(f64) -> f64; logbf(f32) -> f32;
     lrint(f64) -> c_long; lrintf(f32) -> c_long; lround(f64) -> c_long; lroundf(f32) -> c_long;
     modf(f64, *mut f64) -> f64; modff(f32, *mut f32) -> f32; nearbyint(f64) -> f64; nearbyintf(f32) -> f32;
     nextafter(f64, f64) -> f64; nextafterf(f32, f32) -> f32; pow(f64, f64) -> f64; powf(f32, f32) -> f32;
@@ -64,6 +62,36 @@ c_functions! {
     strtod(*const c_char, *mut *mut c_char) -> f64; strtof(*const c_char, *mut *mut c_char) -> f32;
     strtol(*const c_char, *mut *mut c_char, c_int) -> c_long;
     time(*mut libc::time_t) -> libc::time_t; getpid() -> libc::pid_t;
+}
+
+macro_rules! openlibm_functions {
+    ($($name:ident($ty:ty);)*) => {
+        /// What the origin takes from openlibm, which is FreeBSD's: the crate `libm` has the same functions, bit by bit, on every
+        /// machine, whereas those of the system's C library differ by up to two units in the last place.
+        mod openlibm {
+            $(pub(super) extern "C" fn $name(x: $ty) -> $ty {
+                libm::$name(x)
+            })*
+        }
+
+        /// Names and addresses of those functions.
+        pub(crate) fn openlibm_symbols() -> Vec<(&'static str, usize)> {
+            vec![$((stringify!($name), openlibm::$name as *const () as usize)),*]
+        }
+
+        /// Whether a function of this name is not the system's C library's: LLVM must not compute it by that.
+        pub fn is_openlibm(name: &str) -> bool {
+            matches!(name, $(stringify!($name))|*)
+        }
+    };
+}
+
+// The others that Julia takes from there are rounded alike everywhere (`fma`, `rint`…), or Julia code by now.
+openlibm_functions! {
+    exp2(f64); exp2f(f32);
+    expm1(f64); expm1f(f32);
+    log2(f64); log2f(f32);
+    log10(f64); log10f(f32);
 }
 
 macro_rules! compiler_functions {
@@ -117,9 +145,34 @@ mod tests {
 
     #[test]
     fn every_name_has_an_address() {
-        let all = [symbols(), compiler_symbols()].concat();
+        let all = [symbols(), openlibm_symbols(), compiler_symbols()].concat();
         assert!(all.iter().all(|(_, address)| *address != 0));
         assert!(all.len() > 150);
+    }
+
+    /// Values of Julia 1.5.3's openlibm; the system's C library gives others.
+    #[test]
+    fn openlibms_functions_are_its_own() {
+        assert_eq!(
+            openlibm::exp2(9.754819947944506).to_bits(),
+            0x408a_ffad_2579_728f
+        );
+        assert_eq!(
+            openlibm::expm1(1.0414647636514565).to_bits(),
+            0x3ffd_5575_af0f_3868
+        );
+        assert_eq!(
+            openlibm::log2(2.751286474686774).to_bits(),
+            0x3ff7_5c98_7e4d_c30f
+        );
+        assert_eq!(
+            openlibm::log10(1.7591223238321254).to_bits(),
+            0x3fcf_65dc_52c6_696b
+        );
+        assert_eq!(openlibm::exp2f(14.94935417175293).to_bits(), 0x46f7_2b45);
+        assert_eq!(openlibm::expm1f(14.155976295471191).to_bits(), 0x49ab_9509);
+        assert_eq!(openlibm::log2f(11.830392837524414).to_bits(), 0x4064_1f8e);
+        assert_eq!(openlibm::log10f(1.6988370418548584).to_bits(), 0x3e6b_ace4);
     }
 
     #[test]

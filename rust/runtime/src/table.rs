@@ -23,6 +23,7 @@ fn table() -> &'static Table {
             builtin_functions(),
             slots(),
             math::symbols(),
+            math::openlibm_symbols(),
             math::compiler_symbols(),
             system::symbols(),
         ]
