@@ -16,7 +16,7 @@ const ALLOWED_LIBRARIES = Set{String}()
     BitCode.allow_library(name)
 
 Let shipped functions call the C library `name`, a soname such as `"libz.so.1"`. Nodes must have it, and be started with
-`--allow-library` and the same name. The libraries of Julia's own code (BLAS and LAPACK, GMP, MPFR, PCRE2, dSFMT, utf8proc) need no allowing.
+`--allow-library` (or `launch(allow_library = …)`) and the same name; what they lack is an error before anything runs. The libraries of Julia's own code (BLAS and LAPACK, GMP, MPFR, PCRE2, dSFMT, utf8proc) need no allowing.
 """
 function allow_library(name::AbstractString)
     occursin('/', name) && throw(ArgumentError("a library is named without its directory, such as \"libz.so.1\""))

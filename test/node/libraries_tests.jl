@@ -247,4 +247,27 @@ end
     zlib_flags() = ccall((:zlibCompileFlags, "libz"), Culong, ())
     @test_throws ArgumentError BitCode.allow_library("/usr/lib/libz.so.1")
     @test_throws CaptureError BitCode.code_llvm(devnull, zlib_flags, Tuple{})
+    checksum(bytes) = ccall((:crc32, "libz"), Culong, (Culong, Ptr{UInt8}, Cuint), 0, bytes, length(bytes))
+    deflated(n) = ccall((:compressBound, "libz"), Culong, (Culong,), n)
+    BitCode.allow_library("libz.so.1")
+    try
+        # One name here, another on the node: the soname of the file that this process found.
+        node = launch(; allow_library = ["libz.so.1"])
+        bytes = Vector{UInt8}("123456789")
+        @test remotecall_fetch(checksum, node, bytes) === Culong(0xcbf43926)
+        @test remotecall_fetch(deflated, node, 1000) === deflated(1000)
+        @test BitCode.archive_info(checksum, Tuple{Vector{UInt8}}).dependencies == ["libz.so.1" => ["crc32"]]
+        # Opened once, by the first that needed it.
+        @test length(collect(eachmatch(r"opened a C library", BitCode.node_log(node)))) == 1
+        close(node)
+        # The node's word counts, and nothing has run before it is given.
+        strict = launch()
+        ran(bytes) = (println("it ran"); checksum(bytes))
+        failure = try remotecall_fetch(ran, strict, bytes) catch e e end
+        @test failure isa BitCode.BitCodeError && failure.code == :unresolved_symbol
+        @test occursin("libz.so.1, which this node's configuration does not allow", failure.message)
+        close(strict)
+    finally
+        delete!(BitCode.Capture.ALLOWED_LIBRARIES, "libz.so.1")
+    end
 end

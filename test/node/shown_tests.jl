@@ -41,6 +41,18 @@ end
     close(node)
 end
 
+if Sys.ARCH === :x86_64 && isfile(joinpath(BitCode.aarch64_directory(), "bitcode-node")) && Sys.which("qemu-aarch64-static") !== nothing
+    @testset "tuned to another architecture" begin
+        node = launch(; arch = :aarch64, timeout = 120)
+        native = shown(BitCode.code_native, node, scale!, Tuple{Vector{Float64},Float64})
+        # NEON: two numbers at a time.
+        @test occursin("aarch64", native) && occursin(".2d", native) && occursin("; bc_thread_state", native)
+        close(node)
+    end
+else
+    println("SKIPPED: code on aarch64 (make node-aarch64)")
+end
+
 @testset "what cannot be shown" begin
     node = launch()
     @test thrown(() -> shown(BitCode.code_native, node, x -> x + undefined_here, Tuple{Int})) isa CaptureError
