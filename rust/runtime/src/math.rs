@@ -169,10 +169,10 @@ mod tests {
             openlibm::log10(1.7591223238321254).to_bits(),
             0x3fcf_65dc_52c6_696b
         );
-        assert_eq!(openlibm::exp2f(14.94935417175293).to_bits(), 0x46f7_2b45);
-        assert_eq!(openlibm::expm1f(14.155976295471191).to_bits(), 0x49ab_9509);
-        assert_eq!(openlibm::log2f(11.830392837524414).to_bits(), 0x4064_1f8e);
-        assert_eq!(openlibm::log10f(1.6988370418548584).to_bits(), 0x3e6b_ace4);
+        assert_eq!(openlibm::exp2f(14.949_354).to_bits(), 0x46f7_2b45);
+        assert_eq!(openlibm::expm1f(14.155_976).to_bits(), 0x49ab_9509);
+        assert_eq!(openlibm::log2f(11.830_393).to_bits(), 0x4064_1f8e);
+        assert_eq!(openlibm::log10f(1.698_837).to_bits(), 0x3e6b_ace4);
     }
 
     #[test]

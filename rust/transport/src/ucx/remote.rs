@@ -30,7 +30,7 @@ const NAP: Duration = Duration::from_micros(100);
 /// The word that an atomic operation is given, then the one that it exchanges, in one block.
 const WORDS: usize = 16;
 
-/// The right to use a peer's [`MemoryRegion`]. Of no use once the peer is removed.
+/// The right to use a peer's [`MemoryRegion`](super::region::MemoryRegion). Of no use once the peer is removed.
 pub struct RemoteKey {
     lanes: Arc<Lanes>,
     /// Among the lane's keys as long as there is a lane.
