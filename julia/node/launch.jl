@@ -1,4 +1,4 @@
-# Starting nodes on this machine. A launched node has a random key of its own and ends with this process, however that ends.
+# Starting nodes on this machine. They have a random key that only this process knows, and end with it, however that ends.
 
 import Distributed: launch
 using Random: RandomDevice
