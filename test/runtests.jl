@@ -12,9 +12,11 @@ const CONFORMANCE = String[]
 
 in_folder(folder, ending) = isdir(folder) ? [joinpath(folder, file) for file in sort(readdir(folder)) if endswith(file, ending)] : String[]
 
+# Every room of test/ that has Julia tests, the ground floors first.
 function test_files()
-    rooms = [in_folder(joinpath(HERE, room), "_tests.jl") for room in ("package", "abi", "marshal", "capture", "node", "segments", "conformance")]
-    return [rooms...; in_folder(joinpath(ROOT, "examples"), ".jl")]
+    order = ["package", "abi", "marshal", "capture", "node", "segments", "hop", "conformance"]
+    rooms = [order; setdiff(filter(room -> isdir(joinpath(HERE, room)), readdir(HERE)), order)]
+    return [reduce(vcat, in_folder(joinpath(HERE, room), "_tests.jl") for room in rooms); in_folder(joinpath(ROOT, "examples"), ".jl")]
 end
 
 # Run one file to its end or to its deadline; what it passed and failed. A process that dies without a count is one failure.
@@ -46,6 +48,7 @@ end
 
 function main(names)
     files = filter(path -> isempty(names) || any(name -> occursin(name, relpath(path, ROOT)), names), test_files())
+    isempty(files) && error("no test file has a name like ", join(names, ", "))
     results = map(files) do path
         println("\n== ", relpath(path, ROOT))
         flush(stdout)

@@ -129,10 +129,9 @@ function read_key(path)
     return read(path)
 end
 
-# One line ending, as bitcode-node does with its key file.
+# One newline at the end is the editor's, not the key's: exactly what bitcode-node drops (rust/node/src/key.rs).
 function trim_newline(bytes::Vector{UInt8})
     !isempty(bytes) && bytes[end] == UInt8('\n') && pop!(bytes)
-    !isempty(bytes) && bytes[end] == UInt8('\r') && pop!(bytes)
     return bytes
 end
 

@@ -31,6 +31,20 @@ failure(f) = (e = thrown(f); @test(e isa BitCode.BitCodeError); e.code)
     close(node)
 end
 
+@testset "both sides read a key file alike, whatever it ends with" begin
+    for ending in ("", "\n", "\r", "\r\n", "\n\n")
+        path = tempname()
+        write(path, key * ending)
+        chmod(path, 0o600)
+        process, address = start_node(`--key-file $path`)
+        node = connect(address; keyfile = path)
+        @test remotecall_fetch(+, node, 1, 2) === 3
+        close(node)
+        close(process.in)
+        rm(path)
+    end
+end
+
 @testset "a node without a key" begin
     open_process, open_address = start_node(``)
     node = connect(open_address)
