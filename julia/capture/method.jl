@@ -39,13 +39,13 @@ end
 
 callable_words(@nospecialize(f)) = f isa Function ? string(nameof(f)) : string(f)
 
-# How often one method may be narrowed in one capture: types may grow for ever on the way through a recursion.
+# For how many combinations of types one method may be narrowed in one capture: types may grow for ever on the way through a recursion.
 const MAX_NARROWINGS = 32
 const MAX_CHOSEN = 1000 # of our own methods, which stand for many calls
 
 mutable struct Narrowing
     world::UInt
-    counts::IdDict{Method,Int}
+    narrowed::IdDict{Method,Base.IdSet{Core.MethodInstance}}
     left_open::Union{Nothing,Vector{OpenCall}} # noted if somebody wants to know
     defers_texts::Bool                         # leave texts of exceptions to the origin
     examines::Bool                             # some body looks into exceptions that it catches
@@ -53,7 +53,7 @@ mutable struct Narrowing
     numbered::Vector{Any}                      # what NUMBERING has numbered, from 0 (standins.jl)
 end
 Narrowing(world::UInt, numbered::Vector{Any}; note::Bool=false, defers_texts::Bool=true) =
-    Narrowing(world, IdDict{Method,Int}(), note ? OpenCall[] : nothing, defers_texts, false, IdDict{Core.MethodInstance,Any}(), numbered)
+    Narrowing(world, IdDict{Method,Base.IdSet{Core.MethodInstance}}(), note ? OpenCall[] : nothing, defers_texts, false, IdDict{Core.MethodInstance,Any}(), numbered)
 
 function resolve_calls!(narrowing::Narrowing, body::Body, doomed::BitVector)
     for i in eachindex(body.source.code)
@@ -135,13 +135,16 @@ function only_method(narrowing::Narrowing, @nospecialize(types))
 end
 
 function specialised(narrowing::Narrowing, method::Method, @nospecialize(types))
-    count = get(narrowing.counts, method, 0)
-    count < (method.module === @__MODULE__() ? MAX_CHOSEN : MAX_NARROWINGS) || return nothing
-    narrowing.counts[method] = count + 1
     match, environment = Codegen.intersection(types, method.sig)
     match <: types || return nothing
     any(E -> E isa TypeVar, environment) && return nothing
-    return Codegen.specialization(method, types, environment)
+    instance = Codegen.specialization(method, types, environment)
+    known = get!(Base.IdSet{Core.MethodInstance}, narrowing.narrowed, method)
+    if !(instance in known)
+        length(known) < (is_own_method(instance) ? MAX_CHOSEN : MAX_NARROWINGS) || return nothing
+        push!(known, instance)
+    end
+    return instance
 end
 
 # What is known of every captured method instance, to see later whether a definition has changed any of them.

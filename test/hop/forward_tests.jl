@@ -8,6 +8,7 @@ const ns = launch(3)
 next() = mod1(here() + 1, nnodes())
 
 tour(n, visited) = n == 0 ? 10visited + here() : forward(next(), tour, n - 1, 10visited + here())
+@eval asks_often() = $(foldl((a, b) -> :($a + $b), fill(:(here()), 40)))
 anonymous(k, captured) = forward(k, x -> (x, captured, here()), 7)
 words(n, list) = n == 0 ? push!(list, "end") : forward(next(), words, n - 1, push!(list, string(here())))
 arrays(n, a) = n == 0 ? a : forward(next(), arrays, n - 1, a .+ here())
@@ -39,6 +40,7 @@ end
 
 @testset "where code runs" begin
     @test [(@remote n here()) for n in ns] == 1:3
+    @test (@remote ns[2] asks_often()) == 80
     @test (@remote ns[2] nnodes()) == 3
     @test (@remote ns[2] origin()) == 0
 end
