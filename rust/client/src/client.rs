@@ -222,21 +222,24 @@ impl<F: Fabric> Client<F> {
 }
 
 /// The helper thread: sleeps until something comes in that nobody waits for, and sees to it.
+///
+/// While callers drive the fabric themselves its sleeps are naps, and most of them end with nothing to do. It must then be
+/// gone at once: where cores are few it runs on the node's.
 fn help<F: Fabric>(core: &Core<F>) {
     while !core.stop.load(Ordering::Acquire) {
         let watching = core.deadlines.load(Ordering::Relaxed) > 0;
         core.fabric
             .wait(if watching { DEADLINE_TICK } else { LONG_SLEEP });
-        let mut last = Instant::now();
+        let mut last_delivery: Option<Instant> = None;
         loop {
-            let delivered = core.poll();
-            let now = Instant::now();
-            if delivered > 0 {
-                last = now;
-            } else if now - last > HELPER_SPIN {
-                core.expire(now);
+            if core.poll() > 0 {
+                last_delivery = Some(Instant::now());
+            } else if last_delivery.is_some_and(|last| last.elapsed() < HELPER_SPIN) {
+                std::thread::yield_now();
+            } else {
                 break;
             }
         }
+        core.expire(Instant::now());
     }
 }
