@@ -10,6 +10,9 @@ same on both sides: here, where no shipped function runs, everything happens in 
   - [`here`](@ref Hop.here), [`nnodes`](@ref Hop.nnodes), [`origin`](@ref Hop.origin): where the code runs
   - [`forward`](@ref Hop.forward): go on, on another node
   - [`number`](@ref Hop.number): a node's number
+  - [`localpart`](@ref Hop.localpart), [`localindices`](@ref Hop.localindices), [`owner`](@ref Hop.owner): segments, where they lie
+  - [`get`](@ref Hop.get), [`put`](@ref Hop.put), [`fetch_add`](@ref Hop.fetch_add), [`swap`](@ref Hop.swap),
+    [`compare_swap`](@ref Hop.compare_swap): segments, from anywhere
 
 ```julia
 using BitCode
@@ -20,7 +23,7 @@ around(visited) = here() == nnodes() ? (visited..., here()) : forward(here() + 1
 """
 module Hop
 
-export here, nnodes, origin, forward, number
+export here, nnodes, origin, forward, number, localpart, localindices, owner
 
 using ..BitCode: BitCode, API, Capture, Node
 using ..BitCode: payload, as_argument, is_graph, tail_end, head_bytes, write_value, Flat
@@ -106,6 +109,8 @@ end
     end
     return nothing
 end
+
+include("segments.jl")
 
 for (word, stand_in) in (here => node_here, nnodes => node_nnodes, origin => node_origin, forward => node_forward)
     Capture.FUNCTION_STAND_INS[word] = stand_in

@@ -1,15 +1,15 @@
 # DistributedSegment: one vector in blocks, a block on each of several nodes.
 
 """
-    DistributedSegment{T} <: AbstractVector{T}
+    DistributedSegment{T,P} <: AbstractVector{T}
 
-A vector in equal blocks over several nodes (the last ones may be shorter, or empty): `BitCode.alloc(nodes, T, n)`. Indexing, ranges,
+A vector in equal blocks over `P` nodes (the last ones may be shorter, or empty): `BitCode.alloc(nodes, T, n)`. Indexing, ranges,
 `Array`, `copyto!`, `fill!` and `close` are as for a [`RemoteArray`](@ref); a range that spans blocks is one transfer for each.
 
 [`BitCode.owner`](@ref) says where an element lies, [`BitCode.localpart`](@ref) gives a node's block.
 """
-struct DistributedSegment{T} <: AbstractVector{T}
-    parts::Vector{RemoteArray{T,1}}
+struct DistributedSegment{T,P} <: AbstractVector{T}
+    parts::NTuple{P,RemoteArray{T,1}}
     block::Int
     length::Int
 end
@@ -39,7 +39,7 @@ function alloc(nodes::AbstractVector{Node}, ::Type{T}, n::Integer) where {T}
         foreach(close, parts)
         rethrow()
     end
-    return DistributedSegment{T}(parts, block, Int(n))
+    return DistributedSegment{T,length(parts)}(Tuple(parts), block, Int(n))
 end
 
 Base.size(s::DistributedSegment) = (s.length,)

@@ -9,7 +9,15 @@ use bitcode_wire::code::{CodeId, CodePrefix};
 use crate::ClientError;
 
 /// What code imports that deals with other nodes.
-const HOPPING: [&str; 4] = ["bc_forward", "bc_forward_graph", "bc_here", "bc_nodes"];
+const HOPPING: [&str; 7] = [
+    "bc_forward",
+    "bc_forward_graph",
+    "bc_get",
+    "bc_here",
+    "bc_nodes",
+    "bc_put",
+    "bc_update",
+];
 
 /// An archive with its code id, ready to be called on any session of the client that made it. Cheap to clone.
 #[derive(Clone, Debug)]

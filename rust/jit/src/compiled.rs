@@ -2,7 +2,9 @@
 
 use crate::orc::Linked;
 use crate::sites::Sites;
-use bitcode_runtime::{Code, Constants, Entry, Limits, Listener, Outcome, Output, Place};
+use bitcode_runtime::{
+    Code, Constants, Entry, Host, Limits, Listener, Nowhere, Outcome, Output, Place,
+};
 
 /// How long each step of a compilation took, in microseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -77,17 +79,18 @@ impl Compiled {
         listener: &Listener<'_>,
         output: &mut Output,
     ) -> Outcome {
-        self.call_at(Place::default(), payload, listener, output)
+        self.call_at(Place::default(), &Nowhere, payload, listener, output)
     }
 
-    /// Runs the code on this thread. It may write into its payload; what it prints goes to `listener`, and `place` is what
-    /// it is told of where it runs.
+    /// Runs the code on this thread. It may write into its payload; what it prints goes to `listener`, `place` is what
+    /// it is told of where it runs, and `host` answers for the node.
     ///
     /// Safe to call only in the sense in which a node is safe: shipped code is native code. It is kept from what it
     /// should not need (see `refuse.rs`) and survived when it faults, not confined.
     pub fn call_at(
         &self,
         place: Place,
+        host: &dyn Host,
         payload: &mut [u8],
         listener: &Listener<'_>,
         output: &mut Output,
@@ -98,7 +101,12 @@ impl Compiled {
             Some(sites) => sites.text(self.linked.entry()),
             None => 0..0,
         };
-        let code = Code { entry, text, place };
+        let code = Code {
+            entry,
+            text,
+            place,
+            host,
+        };
         // SAFETY: the code was compiled with these constants; that it keeps the rules is its sender's promise.
         let outcome = unsafe {
             bitcode_runtime::run(

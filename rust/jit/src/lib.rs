@@ -28,7 +28,8 @@ mod target;
 mod translate;
 
 pub use bitcode_runtime::{
-    Limits, Listener, Onward, Outcome, Output, Place, attach as attach_thread,
+    Access, Denied, Host, Lent, Limits, Listener, Nowhere, Onward, Outcome, Output, Place,
+    attach as attach_thread,
 };
 pub use compile::{Jit, JitConfig};
 pub use compiled::{Compiled, Timings};

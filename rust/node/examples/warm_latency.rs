@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use bitcode_client::{CallOptions, Client, Terms};
 use bitcode_node::{Engine, EngineSettings, LoadError, Loader, Opening, Pool, PoolSettings};
-use bitcode_node::{Listener, Place, Program, Ran};
+use bitcode_node::{Host, Listener, Place, Program, Ran};
 use bitcode_transport::{Body, Fabric, HeaderBytes, PeerFailure, PeerId, Segment, Settings};
 use bitcode_transport::{Sink, Token, TransportError, UcxFabric};
 use bitcode_wire::archive::{Archive, Image, ImageKind};
@@ -34,7 +34,14 @@ impl Loader for AddOne {
 impl Program for AddOne {
     type Output = Vec<u8>;
 
-    fn run(&self, _: Place, payload: &mut [u8], _: &Listener<'_>, output: &mut Vec<u8>) -> Ran {
+    fn run(
+        &self,
+        _: Place,
+        _: &dyn Host,
+        payload: &mut [u8],
+        _: &Listener<'_>,
+        output: &mut Vec<u8>,
+    ) -> Ran {
         let number = payload
             .first_chunk()
             .map_or(0, |bytes| i64::from_le_bytes(*bytes));

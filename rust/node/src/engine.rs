@@ -8,14 +8,17 @@
 //! - `execute.rs`: jobs: compiling, long code; `show.rs`: code as text
 //! - `reply.rs`: answers; `output.rs`: what code prints
 //! - `hops.rs`: calls that go on to other nodes
-//! - `segments.rs`: memory that origins read and write themselves
+//! - `segments.rs`: memory that origins read and write themselves; `reach.rs`: that of other nodes
+//! - `host.rs`: what running code may ask for
 //! - `cache.rs`, `sessions.rs`, `roster.rs`: what the above share
 
 mod cache;
 mod execute;
 mod hops;
+mod host;
 mod leader;
 mod output;
+mod reach;
 mod reply;
 mod roster;
 mod segments;

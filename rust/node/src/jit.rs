@@ -1,6 +1,8 @@
 //! The loader that real nodes have: the JIT.
 
-use bitcode_jit::{Compiled, Jit, JitConfig, JitError, Outcome, Output, Place, attach_thread};
+use bitcode_jit::{
+    Compiled, Host, Jit, JitConfig, JitError, Outcome, Output, Place, attach_thread,
+};
 use bitcode_wire::archive::Archive;
 use bitcode_wire::code::CodeId;
 use bitcode_wire::frame::{StageTimings, View};
@@ -71,11 +73,12 @@ impl Program for Compiled {
     fn run(
         &self,
         place: Place,
+        host: &dyn Host,
         payload: &mut [u8],
         listener: &Listener<'_>,
         output: &mut Output,
     ) -> Ran {
-        match self.call_at(place, payload, listener, output) {
+        match self.call_at(place, host, payload, listener, output) {
             Outcome::Value => Ran::Value,
             Outcome::Thrown => Ran::Thrown,
             Outcome::Fault { signal } => Ran::Fault { signal },

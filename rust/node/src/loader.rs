@@ -2,7 +2,7 @@
 //!
 //! The engine is written against these traits, not against the JIT, so that the protocol can be tested without LLVM.
 
-use bitcode_jit::{Onward, Place};
+use bitcode_jit::{Host, Onward, Place};
 use bitcode_wire::archive::Archive;
 use bitcode_wire::code::CodeId;
 use bitcode_wire::error::ErrorCode;
@@ -50,10 +50,12 @@ pub trait Program: Send + Sync + 'static {
     type Output: AsRef<[u8]> + Default + Send + Sync + 'static;
 
     /// Runs once. `payload` is aligned to 64 bytes and may be written into; the result, value or exception graph, is left in
-    /// `output`; what the code prints goes to `listener`; `place` is what it is told of where it runs.
+    /// `output`; what the code prints goes to `listener`; `place` is what it is told of where it runs, and `host`
+    /// answers for the node.
     fn run(
         &self,
         place: Place,
+        host: &dyn Host,
         payload: &mut [u8],
         listener: &Listener<'_>,
         output: &mut Self::Output,

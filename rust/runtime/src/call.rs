@@ -4,6 +4,7 @@ use crate::constant::Constants;
 use crate::defer::Deferred;
 use crate::graph::{Encoder, Packed, Purpose, Reader, pack_result};
 use crate::hop::{Onward, Place};
+use crate::host::{Host, Hosted, Nowhere};
 use crate::layout::{DataType, Value, type_of};
 use crate::library;
 use crate::machine::{FloatControl, Landing, bc_enter, bc_leave};
@@ -42,22 +43,25 @@ pub(crate) mod code {
 pub type Entry = unsafe extern "C" fn(payload: i64, length: i64, call: i64) -> i32;
 
 /// An entry, where the code is that it belongs to, and as what it runs.
-#[derive(Clone, Debug)]
-pub struct Code {
+#[derive(Clone)]
+pub struct Code<'a> {
     /// Where it begins.
     pub entry: Entry,
     /// Addresses of all its instructions: what a backtrace is made of. Empty if nobody wants one.
     pub text: Range<usize>,
     /// What the code may know of where it runs.
     pub place: Place,
+    /// What it asks for memory of nodes.
+    pub host: &'a dyn Host,
 }
 
-impl From<Entry> for Code {
+impl From<Entry> for Code<'_> {
     fn from(entry: Entry) -> Self {
         Self {
             entry,
             text: 0..0,
             place: Place::default(),
+            host: &Nowhere,
         }
     }
 }
@@ -238,6 +242,7 @@ pub(crate) struct Call {
     /// Where its code is.
     pub(crate) text: Range<usize>,
     pub(crate) place: Place,
+    pub(crate) hosted: Hosted,
     /// Where the call goes on, once it is forwarded.
     pub(crate) onward: Cell<Onward>,
     /// The trace of `exception`, by its place among the exceptions, from 1.
@@ -308,15 +313,20 @@ pub(crate) fn keep(state: &ThreadState, thing: Arc<dyn Any + Send + Sync>) {
 ///
 /// # Safety
 /// - `code` is code that keeps the rules of docs/ABI.md, built with `constants`.
-pub unsafe fn run(
-    code: impl Into<Code>,
+pub unsafe fn run<'a>(
+    code: impl Into<Code<'a>>,
     payload: &mut [u8],
     constants: &Constants,
     limits: Limits,
     listener: &Listener<'_>,
     output: &mut Output,
 ) -> Outcome {
-    let Code { entry, text, place } = code.into();
+    let Code {
+        entry,
+        text,
+        place,
+        host,
+    } = code.into();
     attach();
     let state = ThreadState::current();
     let call = Call {
@@ -336,6 +346,8 @@ pub unsafe fn run(
         lines: unsafe { Lines::new(&listener) },
         text,
         place,
+        // SAFETY: it outlives this call.
+        hosted: unsafe { Hosted::new(host) },
         onward: Cell::default(),
         thrown: Cell::new(0),
         kept: RefCell::new(Vec::new()),

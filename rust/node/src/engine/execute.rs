@@ -14,6 +14,7 @@ use tracing::{error, info, warn};
 
 use super::cache::{Entry, Found};
 use super::hops::Journey;
+use super::host::Surroundings;
 use super::{CallContext, Engine, Job, OutputOf, Work};
 use crate::loader::{LoadError, Loader, Program, Ran};
 
@@ -113,10 +114,14 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
         let listener = |stream: u8, text: &[u8], open: bool| {
             self.send_output(to, stream, text, open);
         };
+        let host = Surroundings {
+            engine: self,
+            directory: context.directory(),
+        };
         let payload = &mut body[..context.payload_len];
         let ran = entry
             .program
-            .run(context.place(), payload, &listener, output);
+            .run(context.place(), &host, payload, &listener, output);
         entry.pace.note(start.elapsed().as_nanos());
         self.counters.ran_queued.add(1);
         if let Some(stages) = &mut context.stages {

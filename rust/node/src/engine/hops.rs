@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use bitcode_jit::{Onward, Place};
+use bitcode_jit::{Denied, Onward, Place};
 use bitcode_transport::{Body, Fabric, PeerId, Segment, body_len};
 use bitcode_wire::code::CodePrefix;
 use bitcode_wire::error::{ErrorCode, ErrorPayload};
@@ -210,7 +210,7 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
     }
 
     /// A number that is new each time.
-    fn next_count(&self) -> u64 {
+    pub(super) fn next_count(&self) -> u64 {
         self.next_token.fetch_add(1, Ordering::Relaxed)
     }
 
@@ -377,32 +377,59 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
         self.send_error(traveller.origin(), ErrorCode::UNREACHABLE, &message);
     }
 
+    /// Sees to it that there will be a link to an address, if that is possible.
+    ///
+    /// # Errors
+    /// It is not.
+    pub(super) fn want_link(&self, address: &str) -> Result<(), Denied> {
+        if self.links.open_to(address).is_some() || self.links.is_opening(address) {
+            return Ok(());
+        }
+        let opened = self.fabric.open_peer();
+        let (peer, lane) = opened.map_err(|_| Denied::Unreachable)?;
+        match self.links.begin(address, peer, None) {
+            Begun::Number(link) => self.ask_for_link(link, address, lane),
+            Begun::AlreadyOpening | Begun::AlreadyOpen(..) => self.fabric.remove_peer(peer),
+            Begun::TooMany(_) => {
+                self.fabric.remove_peer(peer);
+                return Err(Denied::Unreachable);
+            }
+        }
+        Ok(())
+    }
+
+    /// Has the supervisor make a link.
+    fn ask_for_link(&self, link: u16, address: &str, lane: Vec<u8>) {
+        let wanted = FromEngine::Link {
+            link,
+            place: address.to_owned(),
+            address: lane,
+        };
+        if self.outbox.send(wanted).is_err() {
+            self.unlinked(link, "the node is shutting down");
+        }
+    }
+
     fn open_link(&self, address: &str, departure: Departure) {
         let (peer, lane) = match self.fabric.open_peer() {
             Ok(opened) => opened,
             Err(error) => return self.unreachable(&departure.traveller, &error.to_string()),
         };
-        match self.links.begin(address, peer, departure) {
-            Begun::Number(link) => {
-                let place = address.to_owned();
-                let wanted = FromEngine::Link {
-                    link,
-                    place,
-                    address: lane,
-                };
-                if self.outbox.send(wanted).is_err() {
-                    self.unlinked(link, "the node is shutting down");
-                }
-            }
+        match self.links.begin(address, peer, Some(departure)) {
+            Begun::Number(link) => self.ask_for_link(link, address, lane),
             Begun::AlreadyOpening => self.fabric.remove_peer(peer),
             Begun::AlreadyOpen(link, departure) => {
                 self.fabric.remove_peer(peer);
-                self.depart(&link, departure);
+                if let Some(departure) = departure {
+                    self.depart(&link, departure);
+                }
             }
             Begun::TooMany(departure) => {
                 self.fabric.remove_peer(peer);
-                let message = "this node has too many links";
-                self.unreachable(&departure.traveller, message);
+                if let Some(departure) = departure {
+                    let message = "this node has too many links";
+                    self.unreachable(&departure.traveller, message);
+                }
             }
         }
     }
@@ -466,6 +493,18 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
             .then(|| header.verify(bytes, &link.keys.to_origin, body_len))
     }
 
+    /// What the other end of a link has to say, which was checked.
+    pub(super) fn said_on_link(&self, header: &Header, body: &mut Body) {
+        match header.kind {
+            Kind::NeedCode => self.came_back(header, body),
+            Kind::Error if self.segment_denied(header, body.bytes()) => {}
+            Kind::Error => self.hop_refused(header, body.bytes()),
+            Kind::Value => self.segment_granted(header, body.bytes()),
+            Kind::SegmentGone => self.segment_went(header, body.bytes()),
+            kind => debug!(?kind, "a link says nothing of this kind"),
+        }
+    }
+
     /// The other node lacks the code of a HOP, and has sent it back: it goes again, with the code.
     pub(super) fn came_back(&self, header: &Header, body: &mut Body) {
         let link = self.links.get(header.epoch);
@@ -526,6 +565,11 @@ impl CallContext {
             .as_ref()
             .map(Journey::place)
             .unwrap_or_default()
+    }
+
+    /// Which nodes its numbers mean, if it may know any.
+    pub(super) fn directory(&self) -> Option<&Arc<Directory>> {
+        self.journey.as_ref().map(|journey| &journey.directory)
     }
 
     /// The header of the call's next HOP, but for what depends on the link. `None` if the deadline has passed.

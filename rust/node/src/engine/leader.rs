@@ -17,6 +17,7 @@ use bitcode_wire::frame::{Flags, Foreseen, FrameError, Header, Kind, OutputTaken
 
 use super::cache::{Entry, Found};
 use super::hops::{Directory, Journey};
+use super::host::Surroundings;
 use super::reply::Answered;
 use super::sessions::SessionEntry;
 use super::{CallContext, Engine, Job, OutputOf, Work};
@@ -225,14 +226,18 @@ impl<'e, F: Fabric, L: Loader> Leader<'e, F, L> {
             };
             engine.send_output(to, stream, text, open);
         };
+        let host = Surroundings {
+            engine,
+            directory: travelling.as_ref().and_then(CallContext::directory),
+        };
         let program = &entry.program;
         let ran = if self.runs.is_multiple_of(MEASURE_EVERY) {
             let start = Instant::now();
-            let ran = program.run(place, payload, &listener, &mut self.output);
+            let ran = program.run(place, &host, payload, &listener, &mut self.output);
             entry.pace.note(start.elapsed().as_nanos());
             ran
         } else {
-            program.run(place, payload, &listener, &mut self.output)
+            program.run(place, &host, payload, &listener, &mut self.output)
         };
         self.beat.set(0);
         if self.beat.is_lost() {
@@ -313,8 +318,7 @@ impl<'e, F: Fabric, L: Loader> Leader<'e, F, L> {
     fn answer(&mut self, header: &Header, body: &mut Body) {
         match header.kind {
             Kind::Call | Kind::Hop => return self.call(header, body),
-            Kind::NeedCode => return self.engine.came_back(header, body),
-            Kind::Error => return self.engine.hop_refused(header, body.bytes()),
+            kind if is_of_link(kind) => return self.engine.said_on_link(header, body),
             _ => {}
         }
         let Some(session) = &self.session else { return };
@@ -356,7 +360,10 @@ impl<'e, F: Fabric, L: Loader> Leader<'e, F, L> {
 
 /// Whether such a frame comes from a node that this one sends calls to.
 fn is_of_link(kind: Kind) -> bool {
-    matches!(kind, Kind::NeedCode | Kind::Error)
+    matches!(
+        kind,
+        Kind::NeedCode | Kind::Error | Kind::Value | Kind::SegmentGone
+    )
 }
 
 /// Why a frame is not believed.

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 
+use bitcode_jit::{Denied, Lent};
 use bitcode_transport::{Fabric, PeerId, Region, TransportError};
 use bitcode_wire::error::ErrorCode;
 use bitcode_wire::frame::{Kind, SegmentGone, SegmentGrant, SegmentRequest};
@@ -42,7 +43,7 @@ struct Inner {
 }
 
 struct Segment {
-    region: Arc<dyn Region>,
+    memory: Arc<Memory>,
     key: Arc<[u8]>,
     /// The session that it ends with.
     owner: u32,
@@ -50,6 +51,9 @@ struct Segment {
     /// Who was granted it.
     users: Vec<PeerId>,
 }
+
+/// A segment's memory. Calls that use it hold it, too.
+struct Memory(Arc<dyn Region>);
 
 impl Segments {
     /// None yet, and later no more than `limit` bytes of them.
@@ -72,6 +76,24 @@ impl Segments {
     pub(crate) fn size(&self) -> (usize, u64) {
         let inner = self.inner.lock();
         (inner.live.len(), inner.taken)
+    }
+
+    /// Memory of a segment for code that runs here.
+    ///
+    /// # Errors
+    /// There is no such segment, or it has fewer bytes.
+    pub(super) fn lend(&self, number: u64, bytes: u64) -> Result<Lent, Denied> {
+        let inner = self.inner.lock();
+        let segment = inner.live.get(&number).ok_or(Denied::Gone)?;
+        let Memory(region) = &*segment.memory;
+        if region.len() as u64 >= bytes {
+            let owner = Arc::clone(&segment.memory);
+            return Ok(Lent {
+                base: region.base(),
+                owner,
+            });
+        }
+        Err(Denied::OutOfRange)
     }
 
     /// Whether memory waits for somebody to go.
@@ -165,7 +187,7 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
             (ErrorCode::OUT_OF_MEMORY, error.to_string())
         })?;
         let number = self.segments.insert(Segment {
-            region,
+            memory: Arc::new(Memory(region)),
             key: key.into(),
             owner: session.id,
             cost,
@@ -199,7 +221,7 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
         let (key, len) = {
             let inner = self.segments.inner.lock();
             let segment = inner.live.get(&number).ok_or_else(|| none(number))?;
-            (Arc::clone(&segment.key), segment.region.len() as u64)
+            (Arc::clone(&segment.key), segment.memory.0.len() as u64)
         };
         let grant = SegmentGrant {
             segment: number,

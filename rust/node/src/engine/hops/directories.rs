@@ -46,14 +46,14 @@ impl Directory {
     }
 
     /// The link to a node, if one has been used and is still open.
-    pub(super) fn link(&self, node: u32) -> Option<Arc<Link>> {
+    pub(in crate::engine) fn link(&self, node: u32) -> Option<Arc<Link>> {
         let place = self.place(node)?;
         let link = place.link.lock();
         link.as_ref().filter(|link| link.is_open()).cloned()
     }
 
     /// Remembers the link to a node.
-    pub(super) fn remember(&self, node: u32, link: &Arc<Link>) {
+    pub(in crate::engine) fn remember(&self, node: u32, link: &Arc<Link>) {
         if let Some(place) = self.place(node) {
             *place.link.lock() = Some(Arc::clone(link));
         }

@@ -11,20 +11,23 @@ use bitcode_wire::frame::SessionKeys;
 use parking_lot::Mutex;
 
 use super::Departure;
+use crate::engine::reach::Reached;
 
 /// A session with another node.
 pub(crate) struct Link {
-    pub(super) peer: PeerId,
-    pub(super) keys: SessionKeys,
+    pub(in crate::engine) peer: PeerId,
+    pub(in crate::engine) keys: SessionKeys,
     /// The session's number over there.
-    pub(super) session: u32,
+    pub(in crate::engine) session: u32,
     /// The session's epoch: our number for the link.
-    pub(super) epoch: u16,
+    pub(in crate::engine) epoch: u16,
     /// The longest body that the other node takes.
     pub(super) max_frame: u64,
     /// Codes that were taken there.
     known: Mutex<HashSet<CodePrefix>>,
     open: AtomicBool,
+    /// Segments over there.
+    pub(in crate::engine) reached: Reached,
 }
 
 impl Link {
@@ -43,10 +46,11 @@ impl Link {
             max_frame,
             known: Mutex::default(),
             open: AtomicBool::new(true),
+            reached: Reached::default(),
         }
     }
 
-    pub(super) fn is_open(&self) -> bool {
+    pub(in crate::engine) fn is_open(&self) -> bool {
         self.open.load(Ordering::Acquire)
     }
 
@@ -110,14 +114,27 @@ impl Links {
         }
     }
 
-    /// Begins a link for a call, over a lane that was opened for it. Returns its number; if somebody else has begun one
-    /// meanwhile, the call waits for that and there is none.
-    pub(super) fn begin(&self, address: &str, peer: PeerId, call: Departure) -> Begun {
+    /// The link to an address, if it is open.
+    pub(in crate::engine) fn open_to(&self, address: &str) -> Option<Arc<Link>> {
+        match self.0.lock().ways.get(address) {
+            Some(Way::Open(link)) => Some(Arc::clone(link)),
+            _ => None,
+        }
+    }
+
+    /// Whether a link to an address is being made.
+    pub(in crate::engine) fn is_opening(&self, address: &str) -> bool {
+        matches!(self.0.lock().ways.get(address), Some(Way::Opening(..)))
+    }
+
+    /// Begins a link, for a call if there is one, over a lane that was opened for it. Returns its number; if somebody else has
+    /// begun one meanwhile, the call waits for that and there is none.
+    pub(super) fn begin(&self, address: &str, peer: PeerId, call: Option<Departure>) -> Begun {
         let mut inner = self.0.lock();
         match inner.ways.get_mut(address) {
             Some(Way::Open(link)) => return Begun::AlreadyOpen(Arc::clone(link), call),
             Some(Way::Opening(_, waiting)) => {
-                waiting.push(call);
+                waiting.extend(call);
                 return Begun::AlreadyOpening;
             }
             None => {}
@@ -126,7 +143,7 @@ impl Links {
             return Begun::TooMany(call);
         };
         let address = address.to_owned();
-        let way = Way::Opening(number, vec![call]);
+        let way = Way::Opening(number, call.into_iter().collect());
         inner.ways.insert(address.clone(), way);
         inner.opening.insert(number, Opening { address, peer });
         Begun::Number(number)
@@ -170,7 +187,7 @@ impl Links {
     }
 
     /// The open link of this number.
-    pub(super) fn get(&self, number: u16) -> Option<Arc<Link>> {
+    pub(in crate::engine) fn get(&self, number: u16) -> Option<Arc<Link>> {
         let inner = self.0.lock();
         inner.open.get(&number).map(|(_, link)| Arc::clone(link))
     }
@@ -198,9 +215,9 @@ pub(super) enum Begun {
     /// Another call was quicker, and this one waits, too.
     AlreadyOpening,
     /// Another call was quicker, and the link is there: the call back.
-    AlreadyOpen(Arc<Link>, Departure),
+    AlreadyOpen(Arc<Link>, Option<Departure>),
     /// All numbers are in use: the call back.
-    TooMany(Departure),
+    TooMany(Option<Departure>),
 }
 
 impl Inner {

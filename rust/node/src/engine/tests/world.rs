@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, channel};
 
 use bitcode_client::{Call, CallOptions, CallState, Client, ClientError, Code, Outcome};
 use bitcode_client::{Session, Terms};
-use bitcode_jit::{Onward, Place};
+use bitcode_jit::{Host, Onward, Place};
 use bitcode_transport::{MemoryFabric, MemoryHub, Segment};
 use bitcode_wire::archive::{Archive, Image, ImageKind};
 use bitcode_wire::code::CodeId;
@@ -72,6 +72,7 @@ impl Program for Word {
     fn run(
         &self,
         place: Place,
+        _: &dyn Host,
         payload: &mut [u8],
         listener: &Listener<'_>,
         output: &mut Vec<u8>,
