@@ -62,6 +62,7 @@ have_c_libraries() {
 have_cargo() { find_cargo >/dev/null; }
 have_rustfmt() { beside_cargo rustfmt cargo-fmt; }
 have_clippy() { beside_cargo clippy-driver cargo-clippy; }
+have_shellcheck() { command -v shellcheck >/dev/null; }
 have_cross_compiler() { command -v aarch64-linux-gnu-gcc >/dev/null; }
 have_emulator() { command -v qemu-aarch64-static >/dev/null; }
 beside_cargo() {
@@ -87,6 +88,7 @@ needs=(
     "have_cargo|cargo and rustc $(bitcode_rust_wanted) or newer|cargo-web rustc-web"
     'have_rustfmt|rustfmt|rustfmt-web'
     'have_clippy|clippy|rust-web-clippy'
+    'have_shellcheck|shellcheck|shellcheck'
 )
 if [ "${1:-}" = aarch64 ]; then
     needs+=(

@@ -97,9 +97,7 @@ lint() {
     step fmt "$CARGO" fmt --all --check
     step clippy "$CARGO" clippy "${profile[@]}" --workspace --all-targets -- -D warnings
     RUSTDOCFLAGS='-D warnings' step rustdoc "$CARGO" doc "${profile[@]}" --workspace --no-deps --document-private-items
-    if command -v shellcheck >/dev/null; then
-        step shellcheck shellcheck deps/*.sh test/*.sh .ci/run
-    fi
+    step shellcheck shellcheck deps/*.sh test/*.sh rust/fuzz/run.sh .ci/run
 }
 
 rust() {

@@ -8,7 +8,7 @@ use bitcode_wire::archive::Archive;
 use bitcode_wire::error::ErrorPayload;
 use bitcode_wire::frame::{
     Directory, HEADER_LEN, Header, OutputPayload, OutputTaken, SegmentGone, SegmentGrant,
-    SegmentRequest, SessionKey,
+    SegmentRequest, SessionKey, StageTimings, View,
 };
 use bitcode_wire::handshake::{Answer, Hello, Preamble};
 use bitcode_wire::manifest::Manifest;
@@ -168,6 +168,23 @@ pub(crate) fn directory(data: &[u8]) -> bool {
             let bytes = directory.encode().expect("what decodes also encodes");
             assert!(bytes == data, "a directory has one spelling");
             assert!(directory.address(directory.here).is_some());
+            true
+        }
+        Err(error) => {
+            assert!(!error.to_string().is_empty());
+            false
+        }
+    }
+}
+
+/// A trailer of timings, and the payload of a call that only asks to be shown its code.
+pub(crate) fn timings(data: &[u8]) -> bool {
+    if let Some(view) = View::decode(data) {
+        assert!(view.encode() == data, "a view has one spelling");
+    }
+    match StageTimings::decode(data) {
+        Ok(timings) => {
+            assert!(timings.encode() == data, "timings have one spelling");
             true
         }
         Err(error) => {

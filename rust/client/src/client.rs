@@ -101,7 +101,9 @@ impl<F: Fabric> Client<F> {
             .name("bitcode-helper".into())
             .stack_size(256 << 10)
             .spawn(move || help(&core))
-            .map_err(|error| ClientError::Internal(format!("no thread for the client: {error}")))?;
+            .map_err(|error| {
+                ClientError::Transport(format!("no thread for the client: {error}"))
+            })?;
         *client.0.helper.lock() = Some(helper);
         Ok(client)
     }

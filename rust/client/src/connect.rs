@@ -3,7 +3,6 @@
 //! The control channel stays open as long as the session does. Its end is the quickest sign that a process died: the
 //! kernel closes it, whatever happened to the process.
 
-use std::net::ToSocketAddrs;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -17,6 +16,8 @@ use crate::client::Client;
 use crate::core::Core;
 use crate::session::{CallOptions, Session, SessionCore, Terms};
 
+/// The most polls, of many frames each, for what a node sent before its end.
+const LAST_POLLS: usize = 1024;
 /// What may stand before an address.
 const SCHEME: &str = "bitcode://";
 
@@ -33,9 +34,6 @@ impl<F: Fabric> Client<F> {
     ) -> Result<Session<F>, ClientError> {
         let address = address.strip_prefix(SCHEME).unwrap_or(address);
         let address = address.strip_suffix('/').unwrap_or(address);
-        if key.is_none() {
-            check_loopback(address)?;
-        }
         let end = Instant::now() + timeout;
         let way = self.way_in()?;
         let hello = Hello {
@@ -68,7 +66,7 @@ impl<F: Fabric> Client<F> {
             .stack_size(256 << 10)
             .spawn(move || ended(&core, &watched, &channel.wait_for_end()));
         spawned
-            .map_err(|error| ClientError::Internal(format!("no thread for a session: {error}")))?;
+            .map_err(|error| ClientError::Transport(format!("no thread for a session: {error}")))?;
         greet(&session, end)?;
         Ok(session)
     }
@@ -100,31 +98,18 @@ fn ended<F: Fabric>(core: &Weak<Core<F>>, session: &Arc<SessionCore>, reason: &E
     if *reason == EndReason::ClosedHere {
         return;
     }
-    // What the node sent before its end counts: an answer may have overtaken nothing but not been looked at yet.
-    while core.poll() > 0 {}
+    // What the node sent before its end counts: an answer may be here and not have been looked at yet. Of this node alone,
+    // and not for ever: others may go on sending.
+    for _ in 0..LAST_POLLS {
+        if core.poll_peer(session.peer) == 0 {
+            break;
+        }
+    }
     let sentence = match reason {
         EndReason::PeerClosed => format!("{} closed the session: it was stopped", session.name),
         other => format!("{} died: {other}", session.name),
     };
     core.fail_session(session, ClientError::PeerDied(sentence));
-}
-
-/// Without a key nobody proves who they are, so only this machine is trusted.
-fn check_loopback(address: &str) -> Result<(), ClientError> {
-    let found = address.to_socket_addrs().map_err(|error| {
-        ClientError::ConnectRefused(format!(
-            "cannot connect to {address}: {error}; an address is HOST:PORT"
-        ))
-    })?;
-    for candidate in found {
-        if !candidate.ip().is_loopback() {
-            return Err(ClientError::KeyRequired(format!(
-                "{address} is another machine, and without a key neither side knows whom it talks to: \
-                 pass the key that the node was started with"
-            )));
-        }
-    }
-    Ok(())
 }
 
 /// An error of the handshake in the client's words.
@@ -135,7 +120,9 @@ fn explain(address: &str, error: &ControlError) -> ClientError {
             ClientError::ConnectRefused(text)
         }
         ControlError::WrongKey | ControlError::Forged => ClientError::AuthFailed(text),
-        ControlError::KeyRequired | ControlError::KeyUnexpected => ClientError::KeyRequired(text),
+        ControlError::KeyRequired
+        | ControlError::KeyUnexpected
+        | ControlError::KeyNeeded { .. } => ClientError::KeyRequired(text),
         ControlError::Version(_) => ClientError::VersionMismatch(text),
         ControlError::Timeout { .. } => ClientError::Timeout(text),
         ControlError::Refused(refusal) => ClientError::Remote {
@@ -152,19 +139,4 @@ fn explain(address: &str, error: &ControlError) -> ClientError {
 fn hostname() -> String {
     std::fs::read_to_string("/proc/sys/kernel/hostname")
         .map_or_else(|_| "unknown".into(), |name| name.trim().to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn without_a_key_only_this_machine_is_trusted() {
-        assert!(check_loopback("127.0.0.1:1").is_ok());
-        assert!(check_loopback("[::1]:1").is_ok());
-        let refused = check_loopback("192.0.2.1:1").unwrap_err();
-        assert!(matches!(refused, ClientError::KeyRequired(_)));
-        let nonsense = check_loopback("nonsense").unwrap_err();
-        assert!(matches!(nonsense, ClientError::ConnectRefused(_)));
-    }
 }

@@ -301,7 +301,7 @@ impl<F: Fabric> Core<F> {
     }
 
     /// Drives the fabric once for one node.
-    fn poll_peer(&self, peer: PeerId) -> usize {
+    pub(crate) fn poll_peer(&self, peer: PeerId) -> usize {
         self.polled(self.fabric.poll_peer(peer, &mut Deliver::new(self)))
     }
 

@@ -105,10 +105,14 @@ impl<F: Fabric> Handle<F> {
                 &[payload],
                 &CallOptions::default(),
             );
-            // One that has just died will be missed in a moment.
-            if let Ok(slot) = slot {
-                let call = Call::new(Arc::clone(self), slot.index);
-                telling.calls.push((Arc::clone(session), call));
+            match slot {
+                Ok(slot) => {
+                    let call = Call::new(Arc::clone(self), slot.index);
+                    telling.calls.push((Arc::clone(session), call));
+                }
+                // One that has just died will be missed in a moment.
+                Err(_) if session.check_open().is_err() => {}
+                Err(error) => return Err(error),
             }
         }
         Ok(telling)

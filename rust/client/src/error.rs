@@ -78,9 +78,7 @@ impl ClientError {
 impl From<TransportError> for ClientError {
     fn from(error: TransportError) -> Self {
         match error {
-            TransportError::Setting { .. } | TransportError::Start { .. } => {
-                Self::BadArgument(error.to_string())
-            }
+            TransportError::Setting { .. } => Self::BadArgument(error.to_string()),
             TransportError::PeerFailed(_) | TransportError::UnknownPeer(_) => {
                 Self::PeerDied(error.to_string())
             }

@@ -244,13 +244,17 @@ impl<F: Fabric> RemoteSegment<F> {
     /// again does nothing, and neither does closing what is gone already.
     ///
     /// # Errors
-    /// The node does not answer.
+    /// What is under way does not end: the segment is still open. Or the node does not answer: it frees the segment with
+    /// the session.
     pub fn close(&self) -> Result<(), ClientError> {
         let mut open = self.open.write();
         if !std::mem::replace(&mut *open, false) || self.check().is_err() {
             return Ok(());
         }
-        self.region.flush(PATIENCE)?;
+        if let Err(error) = self.region.flush(PATIENCE) {
+            *open = true;
+            return Err(error.into());
+        }
         let segment = self.number;
         let segments = &self.session.parts().1.segments;
         let _one_at_a_time = segments.asking.lock();

@@ -334,6 +334,7 @@ const char *bc_client_transport(const bc_client *client);
 /*
  Connects to the node at `host_port` ("host:port"; an optional "bitcode://" in front is ignored) and authenticates both sides.
  `key` may be NULL (with `key_len` 0) when the node has none, which is allowed on a loopback address only.
+ The key is the bytes of the node's key file, 16 to 65,536 of them, without one newline at their end.
  `timeout_ms` bounds the whole of it; 0 means ten seconds.
 
  # Safety

@@ -1,7 +1,7 @@
 //! Fuzz target; see `bodies::manifest`.
 #![no_main]
 
-#[allow(dead_code, reason = "each target uses one of the bodies")]
+#[expect(dead_code, reason = "each target uses one of the bodies")]
 #[path = "../bodies.rs"]
 mod bodies;
 

@@ -1,6 +1,6 @@
 //! Configuration: one set of settings, from a TOML file and from the command line, which wins.
 
-use std::net::{IpAddr, ToSocketAddrs};
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -129,8 +129,8 @@ pub enum LogFormat {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Config {
-    /// Address of the control channel.
-    pub listen: String,
+    /// Where to listen for control channels: the first of these that can be had.
+    pub listen: Vec<SocketAddr>,
     /// The key, if there is one.
     pub key: Option<Key>,
     /// Settings of the fabric.
@@ -196,9 +196,11 @@ impl Wishes {
     /// # Errors
     /// A wish that makes no sense, a key that cannot be used, or a node that would be open to all.
     pub fn decide(self) -> Result<Config, ConfigError> {
-        let listen = self.listen.unwrap_or_else(|| DEFAULT_LISTEN.into());
+        let place = self.listen.as_deref().unwrap_or(DEFAULT_LISTEN);
+        let listen = resolve(place)?;
         let key = self.key_file.as_deref().map(Key::read).transpose()?;
-        if key.is_none() && !is_loopback(&listen)? {
+        if key.is_none() && !listen.iter().all(|it| it.ip().is_loopback()) {
+            let listen = place.to_owned();
             return Err(ConfigError::OpenToAll { listen });
         }
         let transport = self.transport.as_deref().unwrap_or("auto");
@@ -316,8 +318,8 @@ fn size(name: &'static str, bytes: u64) -> Result<usize, ConfigError> {
     })
 }
 
-/// Whether only this machine can reach the address: all that its name stands for must be loopback.
-fn is_loopback(listen: &str) -> Result<bool, ConfigError> {
+/// What the address to listen on stands for. Looked up once: what was checked is what is bound to.
+fn resolve(listen: &str) -> Result<Vec<SocketAddr>, ConfigError> {
     let wrong = |expected: String| ConfigError::Setting {
         name: "listen",
         value: listen.into(),
@@ -326,11 +328,11 @@ fn is_loopback(listen: &str) -> Result<bool, ConfigError> {
     let addresses = listen
         .to_socket_addrs()
         .map_err(|error| wrong(format!("HOST:PORT ({error})")))?;
-    let all: Vec<IpAddr> = addresses.map(|address| address.ip()).collect();
+    let all: Vec<_> = addresses.collect();
     if all.is_empty() {
         return Err(wrong("a name that stands for an address".into()));
     }
-    Ok(all.iter().all(IpAddr::is_loopback))
+    Ok(all)
 }
 
 #[cfg(test)]
@@ -350,7 +352,7 @@ mod tests {
         let wishes = line.or(file);
         assert_eq!(wishes.log_format, Some(LogFormat::Json));
         let config = wishes.decide().unwrap();
-        assert_eq!(config.listen, "127.0.0.1:7000");
+        assert_eq!(config.listen, ["127.0.0.1:7000".parse().unwrap()]);
         assert_eq!(config.engine.cache_bytes, 2000);
         assert_eq!(config.jit.limits.memory, 5000);
         assert_eq!(config.fabric.transport, TransportChoice::Tcp);
@@ -375,7 +377,11 @@ mod tests {
             assert!(error.to_string().contains("--key-file"), "{error}");
         }
         for listen in ["127.0.0.1:0", "[::1]:1", "127.3.2.1:9"] {
-            assert!(is_loopback(listen).unwrap());
+            let wishes = Wishes {
+                listen: Some(listen.into()),
+                ..Wishes::default()
+            };
+            assert_eq!(wishes.decide().unwrap().listen, [listen.parse().unwrap()]);
         }
     }
 

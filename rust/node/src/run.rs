@@ -129,8 +129,9 @@ pub fn run_with<L: Loader>(
         .map_err(system("starting threads"))?;
     let supervisor =
         Supervisor::bind(&config.listen, config.key, welcome, to_engine).map_err(|error| {
+            let listen: Vec<_> = config.listen.iter().map(ToString::to_string).collect();
             StartError::Listen {
-                listen: config.listen.clone(),
+                listen: listen.join(" or "),
                 error,
             }
         })?;

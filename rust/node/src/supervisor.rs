@@ -1,14 +1,16 @@
 //! The supervisor: the control plane. It listens, authenticates, hands origins to the engine, and decides when to stop.
 //!
 //! It meets the engine in messages alone (`message.rs`). One thread accepts, one per origin holds its control channel (and
-//! one per link to another node, see `supervisor/links.rs`), and [`Supervisor::run`] itself waits for what happens: messages of the engine, signals, the end of standard input.
+//! one per link to another node, see `supervisor/links.rs`), and [`Supervisor::run`] itself waits for what happens:
+//! messages of the engine, signals, the end of standard input.
 
+mod handshakes;
 mod links;
 
 use std::collections::HashMap;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::time::Duration;
 
@@ -23,12 +25,12 @@ use crate::key::Key;
 use crate::message::{FromEngine, ToEngine};
 use crate::{Opened, Opening};
 
+use handshakes::{Handshakes, UnderWay};
+
 /// How long a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How long the engine may take to open a session.
 const OPENING: Duration = Duration::from_secs(10);
-/// Handshakes at once; whoever comes beyond is turned away, since until its end nobody knows who it is.
-const MOST_HANDSHAKES: usize = 64;
 /// Stack of a thread that holds a control channel.
 const CHANNEL_STACK: usize = 512 << 10;
 
@@ -61,23 +63,23 @@ struct Shared {
     /// Who waits for the engine's answer to which ticket.
     tickets: Mutex<HashMap<u64, SyncSender<Taken>>>,
     next_ticket: AtomicU64,
-    /// The control channels of open sessions; `None` if the engine lost the session before its channel was here.
-    channels: Mutex<HashMap<u32, Option<Closer>>>,
+    /// The control channels of sessions.
+    channels: Mutex<HashMap<u32, ChannelOf>>,
     /// The control channels of links to other nodes.
     links: Mutex<HashMap<u16, Closer>>,
-    handshakes: AtomicUsize,
+    handshakes: Arc<Handshakes>,
     stopping: AtomicBool,
-    turned_away: Rarely,
+    crowded: Rarely,
     failed: Rarely,
 }
 
 impl Supervisor {
-    /// Binds to an address. Nobody is served before [`Supervisor::run`].
+    /// Binds to the first of the addresses that can be had. Nobody is served before [`Supervisor::run`].
     ///
     /// # Errors
-    /// The system's, when the address cannot be had.
+    /// The system's, when none can be had.
     pub fn bind(
-        listen: &str,
+        listen: &[SocketAddr],
         key: Option<Key>,
         welcome: Welcome,
         to_engine: Sender<ToEngine>,
@@ -92,9 +94,9 @@ impl Supervisor {
             next_ticket: AtomicU64::new(0),
             channels: Mutex::new(HashMap::new()),
             links: Mutex::new(HashMap::new()),
-            handshakes: AtomicUsize::new(0),
+            handshakes: Arc::default(),
             stopping: AtomicBool::new(false),
-            turned_away: Rarely::default(),
+            crowded: Rarely::default(),
             failed: Rarely::default(),
         };
         Ok(Self {
@@ -180,30 +182,28 @@ impl Shared {
         for (_, closer) in self.links.lock().drain() {
             closer.close();
         }
-        for closer in self
-            .channels
-            .lock()
-            .drain()
-            .filter_map(|(_, closer)| closer)
-        {
-            closer.close();
+        for (_, channel) in self.channels.lock().drain() {
+            if let ChannelOf::Session(closer) = channel {
+                closer.close();
+            }
         }
     }
 
     fn hear(&self, message: FromEngine) {
         let (ticket, answer) = match message {
-            FromEngine::Opened { ticket, opened } => (ticket, Ok(opened)),
+            FromEngine::Opened { ticket, opened } => {
+                // Here, so that it stands before the engine can say that the session is lost.
+                let session = opened.session;
+                self.channels.lock().insert(session, ChannelOf::Opening);
+                (ticket, Ok(opened))
+            }
             FromEngine::Refused {
                 ticket,
                 code,
                 message,
             } => (ticket, Err((code, message))),
             FromEngine::Lost { session } => {
-                let known = self.channels.lock().insert(session, None).flatten();
-                if let Some(closer) = known {
-                    closer.close();
-                }
-                return;
+                return self.lost(session);
             }
             FromEngine::Unlink { link } => {
                 let known = self.links.lock().remove(&link);
@@ -216,6 +216,7 @@ impl Shared {
         let heard = waiting.is_some_and(|waiting| waiting.try_send(answer.clone()).is_ok());
         if let (Ok(Opened { session, .. }), false) = (answer, heard) {
             // Whoever asked has given up meanwhile.
+            self.channels.lock().remove(&session);
             let reason = "the handshake was given up".into();
             self.tell_engine(ToEngine::Close { session, reason });
         }
@@ -238,14 +239,25 @@ impl Shared {
         })
     }
 
+    /// The engine has given a session up: its channel is closed, at the latest when it is here.
+    fn lost(&self, session: u32) {
+        // A session whose channel has ended is not there any more.
+        if let Some(channel) = self.channels.lock().get_mut(&session)
+            && let ChannelOf::Session(closer) = std::mem::replace(channel, ChannelOf::Lost)
+        {
+            closer.close();
+        }
+    }
+
     /// The whole life of a connection.
-    fn serve(&self, stream: TcpStream, peer: SocketAddr) {
+    fn serve(&self, stream: TcpStream, peer: SocketAddr, under_way: UnderWay) {
         let key = self.key.as_ref().map(Key::bytes);
         let arrived = control::accept(stream, key, HANDSHAKE);
+        // Whoever has come so far holds the key.
+        drop(under_way);
         let ready = arrived
             .map_err(HandshakeError::from)
             .and_then(|arrived| self.take_in(arrived, peer));
-        self.handshakes.fetch_sub(1, Ordering::Relaxed);
         let (session, mut channel) = match ready {
             Ok(ready) => ready,
             Err(error) => {
@@ -258,12 +270,11 @@ impl Shared {
             }
         };
         let closer = channel.closer();
-        if self
+        let opening = self
             .channels
             .lock()
-            .insert(session, Some(closer.clone()))
-            .is_some()
-        {
+            .insert(session, ChannelOf::Session(closer.clone()));
+        if !matches!(opening, Some(ChannelOf::Opening)) {
             closer.close();
         }
         let reason = channel.wait_for_end().to_string();
@@ -316,6 +327,16 @@ impl Shared {
     }
 }
 
+/// How far a session's control channel is.
+enum ChannelOf {
+    /// Not here yet.
+    Opening,
+    /// Here.
+    Session(Closer),
+    /// The engine has lost the session, and its channel is about to end.
+    Lost,
+}
+
 /// Why a connection did not become a session.
 #[derive(Debug, thiserror::Error)]
 enum HandshakeError {
@@ -343,20 +364,23 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
         if shared.stopping.load(Ordering::SeqCst) {
             continue;
         }
-        if shared.handshakes.fetch_add(1, Ordering::Relaxed) >= MOST_HANDSHAKES {
-            shared.handshakes.fetch_sub(1, Ordering::Relaxed);
-            if shared.turned_away.now() {
-                warn!(%peer, "connection turned away: {MOST_HANDSHAKES} handshakes are under way");
+        let begun = match shared.handshakes.begin(&stream) {
+            Ok(begun) => begun,
+            Err(error) => {
+                warn!(%peer, %error, "cannot serve a connection");
+                continue;
             }
-            continue;
+        };
+        if begun.crowded && shared.crowded.now() {
+            let most = handshakes::MOST;
+            warn!(most, "too many handshakes at once: the oldest is closed");
         }
         let serving = Arc::clone(shared);
         let spawned = std::thread::Builder::new()
             .name("bitcode-origin".into())
             .stack_size(CHANNEL_STACK)
-            .spawn(move || serving.serve(stream, peer));
+            .spawn(move || serving.serve(stream, peer, begun.under_way));
         if let Err(error) = spawned {
-            shared.handshakes.fetch_sub(1, Ordering::Relaxed);
             warn!(%peer, %error, "no thread for a connection");
         }
     }

@@ -54,13 +54,14 @@ pub struct Arrived {
     cipher: Cipher,
 }
 
-/// Connects to the node at `address` (`host:port`) and opens a session; all of it within `timeout`.
+/// Connects to the node at `address` (`host:port`) and opens a session; all of it within `timeout`, but for what the system
+/// takes to look the name up.
 ///
-/// `key` is the shared secret, `None` for a node without one (which listens on loopback only).
+/// `key` is the shared secret, `None` for a node without one, which must be on this machine.
 ///
 /// # Errors
 /// Each way to fail has its own [`ControlError`]: nobody there, not a node, another version, a key missing here or
-/// there, another key, refused by the node, out of time.
+/// there, another key, another machine without one, refused by the node, out of time.
 pub fn connect(
     address: &str,
     key: Option<&[u8]>,
@@ -68,7 +69,8 @@ pub fn connect(
     timeout: Duration,
 ) -> Result<Connected, ControlError> {
     let deadline = Instant::now() + timeout;
-    let mut stream = Timed::new(dial(address, deadline)?, deadline)?;
+    let candidates = resolve(address, key.is_some())?;
+    let mut stream = Timed::new(dial(address, &candidates, deadline)?, deadline)?;
     let prologue = preambles(&mut stream, key.is_some(), true)?;
     let mut handshake = Handshake::start(key, &prologue)?;
     stream.send(&handshake.write()?, "the handshake")?;
@@ -152,16 +154,29 @@ impl Arrived {
     }
 }
 
-/// A TCP connection to the first of the name's addresses that answers.
-fn dial(address: &str, deadline: Instant) -> Result<TcpStream, ControlError> {
-    let unreachable = |reason: String| ControlError::Unreachable {
-        address: address.to_owned(),
-        reason,
-    };
-    let candidates = address
-        .to_socket_addrs()
-        .map_err(|error| unreachable(error.to_string()))?;
-    let mut last = unreachable("the name has no address".to_owned());
+/// What an address stands for. Without a key all of it must be this machine.
+///
+/// A name is looked up once: whoever answers for it might say something else the second time.
+fn resolve(address: &str, has_key: bool) -> Result<Vec<SocketAddr>, ControlError> {
+    let found = address.to_socket_addrs();
+    let candidates: Vec<_> = found
+        .map_err(|error| unreachable(address, &error.to_string()))?
+        .collect();
+    if !has_key && !candidates.iter().all(|it| it.ip().is_loopback()) {
+        return Err(ControlError::KeyNeeded {
+            address: address.to_owned(),
+        });
+    }
+    Ok(candidates)
+}
+
+/// A TCP connection to the first of the address's candidates that answers.
+fn dial(
+    address: &str,
+    candidates: &[SocketAddr],
+    deadline: Instant,
+) -> Result<TcpStream, ControlError> {
+    let mut last = unreachable(address, "the name has no address");
     for candidate in candidates {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
@@ -169,12 +184,19 @@ fn dial(address: &str, deadline: Instant) -> Result<TcpStream, ControlError> {
                 during: "the connection",
             });
         }
-        match TcpStream::connect_timeout(&candidate, left) {
+        match TcpStream::connect_timeout(candidate, left) {
             Ok(stream) => return Ok(stream),
-            Err(error) => last = unreachable(format!("{candidate}: {error}")),
+            Err(error) => last = unreachable(address, &format!("{candidate}: {error}")),
         }
     }
     Err(last)
+}
+
+fn unreachable(address: &str, reason: &str) -> ControlError {
+    ControlError::Unreachable {
+        address: address.to_owned(),
+        reason: reason.to_owned(),
+    }
 }
 
 /// Exchanges preambles and returns both, the origin's first: the prologue that the handshake authenticates.
@@ -196,4 +218,22 @@ fn preambles(stream: &mut Timed, has_key: bool, origin: bool) -> Result<Vec<u8>,
         (bytes, ours.encode())
     };
     Ok([first, second].concat())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_key_only_this_machine_is_trusted() {
+        for here in ["127.0.0.1:1", "127.3.2.1:1", "[::1]:1"] {
+            assert_eq!(resolve(here, false).unwrap().len(), 1);
+        }
+        let elsewhere = "192.0.2.1:1";
+        let refused = resolve(elsewhere, false).unwrap_err();
+        assert!(matches!(refused, ControlError::KeyNeeded { address } if address == elsewhere));
+        assert_eq!(resolve(elsewhere, true).unwrap().len(), 1);
+        let nonsense = resolve("nonsense", true).unwrap_err();
+        assert!(matches!(nonsense, ControlError::Unreachable { .. }));
+    }
 }

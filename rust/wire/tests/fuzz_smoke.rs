@@ -161,3 +161,29 @@ fn segment() {
 fn directory() {
     smoke(8, &[fixture("directory")], bodies::directory);
 }
+
+#[test]
+fn timings() {
+    smoke(9, &[fixture("timings")], bodies::timings);
+}
+
+/// The fuzz crate is outside the workspace, where nothing else would tell that one was forgotten.
+#[test]
+fn every_body_has_a_target() {
+    let fuzz = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz");
+    let read = |name: &str| std::fs::read_to_string(format!("{fuzz}/{name}")).unwrap();
+    let manifest = read("Cargo.toml");
+    let bodies = read("bodies.rs");
+    let names: Vec<_> = bodies
+        .lines()
+        .filter_map(|line| line.strip_prefix("pub(crate) fn ")?.split_once('('))
+        .map(|(name, _)| name)
+        .collect();
+    assert!(names.contains(&"timings"), "{names:?}");
+    for name in &names {
+        let target = read(&format!("fuzz_targets/{name}.rs"));
+        assert!(target.contains(&format!("bodies::{name}(data)")), "{name}");
+        assert!(manifest.contains(&format!("name = \"{name}\"")), "{name}");
+    }
+    assert_eq!(manifest.matches("[[bin]]").count(), names.len());
+}

@@ -17,6 +17,15 @@ pub enum ControlError {
         /// The system's words.
         reason: String,
     },
+    /// The caller: no key, and the peer would not be on this machine. Without a key nobody proves who they are.
+    #[error(
+        "{address} is another machine, and without a key neither side knows whom it talks to: \
+         give both sides the same key"
+    )]
+    KeyNeeded {
+        /// What was asked for.
+        address: String,
+    },
     /// The peer: what it sent first is not a preamble.
     #[error(
         "the peer does not speak BitCode's control protocol ({0}); is this the node's address?"

@@ -66,12 +66,6 @@ impl UcxFabric {
         self.sender
     }
 
-    /// Lanes that there are, those that are ending included.
-    #[cfg(test)]
-    pub(crate) fn open_peers(&self) -> usize {
-        self.lanes.open.iter().count()
-    }
-
     /// Lanes that every poll drives.
     #[cfg(test)]
     pub(crate) fn awake_peers(&self) -> usize {

@@ -7,7 +7,7 @@
 //! | [`PART`] | the frame's header and 32 bytes: sender, message, body length, offset (u64, little endian) | the body's bytes from the offset |
 //!
 //! A small body is gathered behind its header. Over shared memory that arrives in 0.36 µs and back where a header argument
-//! takes 0.39 (both read by the receiver; `examples/pingpong`), and copying a little is free. It always travels eagerly.
+//! takes 0.39 (both read by the receiver; UCX 1.13, an EPYC), and copying a little is free. It always travels eagerly.
 //!
 //! A larger body in one piece is sent whole, straight from its memory. One that is gathered from several large pieces is
 //! sent as parts, one per piece, because UCX's list datatype (`ucp_dt_iov`) makes it copy every byte; parts may arrive in

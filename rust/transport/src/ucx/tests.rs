@@ -415,42 +415,6 @@ fn peers_come_and_go() {
     }
 }
 
-/// Numbers of open files and of mappings.
-fn footprint() -> (usize, usize) {
-    let files = std::fs::read_dir("/proc/self/fd").unwrap().count();
-    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
-    (files, maps.lines().count())
-}
-
-#[test]
-#[ignore = "counts what the whole process has: to be run alone"]
-fn peers_that_go_leave_nothing_behind() {
-    for choice in CHOICES {
-        let pair = Pair::new(choice);
-        let mut before = None;
-        for round in 0..200 {
-            let (peer, back) = connect(&pair.here, &pair.there);
-            let _ = pair.here.send(peer, &HEADER, &[], Token(0)).unwrap();
-            pair.until("a frame", |event| matches!(event, Event::Frame { .. }));
-            pair.here.remove_peer(peer);
-            pair.there.remove_peer(back);
-            let end = Instant::now() + Duration::from_secs(60);
-            while pair.here.open_peers() + pair.there.open_peers() > 2 {
-                pair.here.poll(&mut |_: Event| {});
-                pair.there.poll(&mut |_: Event| {});
-                assert!(Instant::now() < end, "lanes that never end");
-            }
-            if round == 20 {
-                before = Some(footprint());
-            }
-        }
-        let (files, maps) = before.unwrap();
-        let now = footprint();
-        assert_eq!(now.0, files, "open files");
-        assert!(now.1 <= maps + 20, "{} mappings, then {}", maps, now.1);
-    }
-}
-
 #[test]
 fn lanes_that_doze_are_heard() {
     for choice in CHOICES {

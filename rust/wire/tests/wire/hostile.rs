@@ -5,7 +5,7 @@ use super::sample;
 use crate::bodies;
 use bitcode_wire::archive::Archive;
 use bitcode_wire::error::ErrorPayload;
-use bitcode_wire::frame::Directory;
+use bitcode_wire::frame::{Directory, StageTimings};
 use bitcode_wire::handshake::{Answer, Hello, Preamble};
 use bitcode_wire::manifest::Manifest;
 
@@ -75,6 +75,12 @@ fn subjects() -> Vec<(&'static str, Vec<u8>, Takes, Takes)> {
             sample::refused().encode().unwrap(),
             |b| Answer::decode(b).is_ok(),
             bodies::handshake,
+        ),
+        (
+            "timings",
+            sample::timings().encode().to_vec(),
+            |b| StageTimings::decode(b).is_ok(),
+            bodies::timings,
         ),
     ]
 }
