@@ -23,6 +23,27 @@ signature_of(::Entry{F,A,W}) where {F,A,W} = W === NamedTuple{(),Tuple{}} ? Tupl
 # The entry for a function that is gone on to in a call whose entry is the first argument: whatever it returns, it is packed as the result of that.
 further_entry(::Entry{F,A,W,R}, ::Type{Tuple{G,B}}) where {F,A,W,R,G,B} = Entry{G,B,NamedTuple{(),Tuple{}},R}()
 
+# How many entries the code of one call may have. Code whose arguments get other types with each hop would want more of them without end.
+const MAX_ENTRIES = 16
+
+const TOO_MANY_ENTRIES = Obstacle("it goes on to other nodes with arguments of more than $MAX_ENTRIES combinations of types",
+                                  "let the arguments have the same types each time: a Vector in place of a tuple that grows")
+
+# What is in the way of going on to the functions that `signatures` name after the first `known`, from a call that returns an `R`.
+function further_obstacles(@nospecialize(R), signatures::Vector{Any}, known::Int)
+    length(signatures) > MAX_ENTRIES && return [TOO_MANY_ENTRIES]
+    found = Obstacle[]
+    for S in signatures[known+1:end]
+        G, B = S.parameters
+        T = Core.Compiler.return_type(call_here, Tuple{G,B,NamedTuple{(),Tuple{}}})
+        # `finally` does not run where a call goes on, and so what the compiler knows of the call's result is not true there.
+        (T === Union{} || typeintersect(T, R) !== Union{}) && continue
+        push!(found, Obstacle("it goes on to `$(callable_name(G))`, which returns a $T, but itself $(R === Union{} ? "always throws" : "returns a $R")",
+                              "let nothing that decides about the result stand around `forward`: its value is what the call returns, and `finally` does not run"))
+    end
+    return found
+end
+
 # All entries, in order of their numbers.
 function entries_of(@nospecialize(entry), signatures::Vector{Any})
     length(signatures) == 1 && return entry

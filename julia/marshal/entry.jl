@@ -79,6 +79,8 @@ end
 end
 
 @inline function answer(call::Ptr{Cvoid}, ::Type{R}, value) where {R}
+    # Code that another function went on to may return what the compiler has not seen in that one (julia/hop).
+    R === Nothing || value isa R || throw(TypeError(:forward, "what the call returns", R, value))
     takes_bytes(R) || return nothing
     if is_graph(R)
         ccall("extern bc_return", llvmcall, Cvoid, (Int64, Any), reinterpret(Int64, call), value)

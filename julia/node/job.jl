@@ -111,6 +111,8 @@ function capture_entry(job::Job, types::Vector{Any})
         shipped = capture(entries_of(job.entry, signatures), ENTRY_ARGUMENTS, job.name, job.arguments, string(job.result),
                           Capture.allowed_libraries(), described, signatures)
         length(signatures) == known && return shipped
+        found = further_obstacles(isempty(job.losses) ? job.result : Any, signatures, known)
+        isempty(found) || throw(CaptureError(job.name, reasons(job, found)))
     end
 end
 

@@ -4,6 +4,8 @@ using BitCode, Test
 using BitCode: Hop, BitCodeError
 using BitCode.Hop: forward, here, nnodes, origin
 
+include("../node/waiting.jl")
+
 const ns = launch(3)
 next() = mod1(here() + 1, nnodes())
 
@@ -29,7 +31,10 @@ function tries(k)
     end
 end
 
-thrown(f) = try f(); nothing catch e e end
+drowned(k) = try forward(k, here) finally error("never said") end
+mistaken(k) = try forward(k, string, k) finally return 0 end
+widened(k) = try forward(k, k -> k > 1 ? "two" : 1, k) finally k > 5 && return 0 end
+
 
 @testset "words have a meaning at the origin" begin
     @test (here(), origin(), nnodes()) == (0, 0, 3)
@@ -58,6 +63,19 @@ end
     @test (@remote ns[1] tries(1)) === 1
     @test fetch.([remotecall(tour, ns[mod1(k, 3)], k, 0) for k in 0:9]) ==
           [parse(Int, join(mod1(mod1(k, 3) + i, 3) for i in 0:k)) for k in 0:9]
+end
+
+@testset "what is refused before anything is sent" begin
+    # Results of which the compiler knows nothing, because `finally` does not run.
+    for (f, words) in ((drowned, "always throws"), (mistaken, "returns a Int64"))
+        e = thrown(() -> remotecall_fetch(f, ns[1], 1))
+        @test e isa BitCode.CaptureError && occursin(words, sprint(showerror, e))
+    end
+    # Other types with each hop, without end. (Inference itself gives up on most such code, or takes very long over it.)
+    signatures = Any[Tuple{typeof(identity),Tuple{Val{n}}} for n in 1:BitCode.MAX_ENTRIES+1]
+    @test isempty(BitCode.further_obstacles(Any, signatures[1:end-1], 1))
+    @test only(BitCode.further_obstacles(Any, signatures, 1)) === BitCode.TOO_MANY_ENTRIES
+    @test [remotecall_fetch(widened, ns[1], k) for k in 1:3] == [1, "two", "two"]
 end
 
 @testset "what calls take along" begin

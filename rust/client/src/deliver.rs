@@ -39,6 +39,7 @@ impl<'a, F: Fabric> Deliver<'a, F> {
         });
         if let Some((header, slot, mut guard)) = found
             && let inner = &mut *guard
+            && header.call != 0 // A free slot's call.
             && header.call == inner.call
             && let Some(session) = speaker(&inner.session, &inner.directory, &header)
         {
@@ -91,8 +92,8 @@ impl<F: Fabric> Sink for Deliver<'_, F> {
             return body_len <= OutputPayload::HEAD + OutputPayload::MAX_TEXT
                 && self.0.speaks_in(header, body_len).is_some();
         }
-        if is(header, Kind::SegmentGone) {
-            return false; // A number is not long.
+        if is(header, Kind::SegmentGone) || is(header, Kind::HopsLost) {
+            return false; // A number is not long, and a sentence neither.
         }
         self.answered(header, body_len)
             .is_some_and(|(_, _, inner)| inner.ending.is_none() && !inner.abandoned)
@@ -107,6 +108,12 @@ impl<F: Fabric> Sink for Deliver<'_, F> {
         }
         if is(bytes, Kind::SegmentGone) {
             if !self.0.segment_went(bytes, body) {
+                self.0.stray_frames.fetch_add(1, Ordering::Relaxed);
+            }
+            return;
+        }
+        if is(bytes, Kind::HopsLost) {
+            if !self.0.hops_lost(bytes, body) {
                 self.0.stray_frames.fetch_add(1, Ordering::Relaxed);
             }
             return;
@@ -212,7 +219,7 @@ fn refuses_code(error: &ClientError) -> bool {
     )
 }
 
-fn remote_error(payload: &[u8]) -> ClientError {
+pub(crate) fn remote_error(payload: &[u8]) -> ClientError {
     match ErrorPayload::decode(payload) {
         Ok(error) => ClientError::Remote {
             code: error.code,

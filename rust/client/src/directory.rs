@@ -3,23 +3,30 @@
 //! A directory is made when a call that may hop finds that the nodes are not those of the last one, and told to all
 //! of them. It never changes, so calls under way keep the numbers that they began with.
 
+use std::collections::VecDeque;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use bitcode_transport::{Fabric, Segment};
+use bitcode_transport::{Body, Fabric, HeaderBytes, Segment};
 use bitcode_wire::error::ErrorCode;
 use bitcode_wire::frame::{Directory as Told, Header, Kind};
 
 use crate::call::{Call, Outcome};
 use crate::client::Handle;
+use crate::core::Core;
+use crate::deliver::remote_error;
 use crate::session::SessionCore;
+use crate::slot::Ending;
 use crate::{CallOptions, ClientError};
 
 /// How long the nodes may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How often a directory is made anew because its id was in use or nodes came and went meanwhile.
 const ATTEMPTS: usize = 8;
+
+/// How many directories calls may be under way with. Nodes keep 64, and it does not matter to them that one was told in vain.
+const KEPT: usize = 60;
 
 /// The nodes that a call may hop to.
 pub(crate) struct Directory {
@@ -86,6 +93,16 @@ impl<F: Fabric> Handle<F> {
             directory: Arc::new(directory),
             calls: Vec::new(),
         };
+        if let Some(old) = core.directory.tell(&telling.directory) {
+            core.give_up_hops(&old, || {
+                ClientError::Remote {
+                    code: ErrorCode::UNREACHABLE,
+                    message: format!(
+                        "the nodes have changed {KEPT} times since the call was made, and have forgotten which ones it may hop to"
+                    ),
+                }
+            });
+        }
         let sessions = &telling.directory.sessions;
         let nodes: Vec<_> = sessions.iter().map(|it| it.address().to_owned()).collect();
         for (index, session) in sessions.iter().enumerate() {
@@ -162,10 +179,39 @@ impl<F: Fabric> Telling<F> {
     }
 }
 
+impl<F: Fabric> Core<F> {
+    /// A node has lost a link that calls with a directory of ours have used: each of them may have been on it. `false` if no
+    /// node of ours says so.
+    pub(crate) fn hops_lost(&self, bytes: &HeaderBytes, body: &Body) -> bool {
+        let Some((session, header)) = self.speaks_in(bytes, body.len()) else {
+            return false;
+        };
+        let directory = self.directory.told(header.origin);
+        match directory.filter(|it| it.holds(&session)) {
+            Some(directory) => self.give_up_hops(&directory, || remote_error(body.bytes())),
+            // It has let go of its last call.
+            None => session.stats.lock().dropped_frames += 1,
+        }
+        true
+    }
+
+    /// Ends the calls under way that may hop by this directory.
+    fn give_up_hops(&self, directory: &Directory, reason: impl Fn() -> ClientError) {
+        for slot in self.slab.iter() {
+            let inner = slot.inner.lock();
+            if inner.hops_by(directory.id) {
+                self.end(slot, inner, Ending::Error(reason()));
+            }
+        }
+    }
+}
+
 /// The directory in use.
 #[derive(Default)]
 pub(crate) struct CurrentDirectory {
     current: parking_lot::RwLock<Option<Arc<Directory>>>,
+    /// What the nodes have been told, the oldest first; only those live that are in use, or that calls are under way with.
+    told: parking_lot::Mutex<VecDeque<Weak<Directory>>>,
     telling: parking_lot::Mutex<()>,
 }
 
@@ -176,6 +222,21 @@ impl CurrentDirectory {
 
     fn set(&self, directory: Option<Arc<Directory>>) {
         *self.current.write() = directory;
+    }
+
+    /// Notes what the nodes are told. Returns a directory that they forget for it, if there are calls under way with it.
+    fn tell(&self, directory: &Arc<Directory>) -> Option<Arc<Directory>> {
+        let mut told = self.told.lock();
+        told.push_back(Arc::downgrade(directory));
+        let oldest = (told.len() > KEPT).then(|| told.pop_front());
+        oldest.flatten()?.upgrade()
+    }
+
+    /// The directory of this id, if it is alive.
+    fn told(&self, id: u32) -> Option<Arc<Directory>> {
+        let told = self.told.lock();
+        let mut alive = told.iter().filter_map(Weak::upgrade);
+        alive.find(|it| it.id == id)
     }
 
     /// The nodes are others now.

@@ -246,6 +246,12 @@ impl Inner {
         self.call != 0 && !self.abandoned && directory.is_some_and(|it| it.holds(session))
     }
 
+    /// Whether the call, which is under way, hops by this directory.
+    pub(crate) fn hops_by(&self, id: u32) -> bool {
+        let directory = self.directory.as_ref();
+        self.call != 0 && !self.abandoned && directory.is_some_and(|it| it.id == id)
+    }
+
     /// Whether this is the session of the slot's call, or of its last one.
     pub(crate) fn is_of(&self, session: &Arc<SessionCore>) -> bool {
         let held = self.session.as_ref();

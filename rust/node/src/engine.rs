@@ -45,7 +45,7 @@ use crate::loader::{Loader, Program};
 use crate::message::FromEngine;
 
 use cache::{Cache, Entry};
-use hops::{Directories, Journey, Links};
+use hops::{Directories, Journey, Leaving, Links};
 pub(crate) use leader::{Beat, Leader};
 pub(crate) use roster::{Next, Roster};
 use segments::Segments;
@@ -113,6 +113,7 @@ pub struct Engine<F: Fabric, L: Loader> {
     cache: Cache<L::Program, Job<L::Program>>,
     directories: Directories,
     links: Links,
+    leaving: Leaving,
     pub(crate) roster: Roster<Job<L::Program>>,
     /// Results that are too long to copy, until they are sent.
     in_flight: Mutex<HashMap<u64, Arc<OutputOf<L>>>>,
@@ -176,6 +177,7 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
             sessions: SessionTable::new(),
             directories: Directories::default(),
             links: Links::default(),
+            leaving: Leaving::default(),
             roster: Roster::new(),
             in_flight: Mutex::new(HashMap::new()),
             spare: Mutex::new(Vec::new()),

@@ -22,8 +22,8 @@ pub struct Place {
 /// Where a call goes on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Onward {
-    /// The node's number; 0: nowhere.
-    pub node: u32,
+    /// The node's number, as the code gave it: there need not be such a node.
+    pub node: i64,
     /// Which of the code's entries to call there.
     pub entry: u16,
 }
@@ -80,9 +80,8 @@ pub(crate) unsafe extern "C" fn bc_forward_graph(node: i64, entry: i64, payload:
     // SAFETY: the call that this thread is running.
     let call = unsafe { &*state.call.get() };
     call.result.set(payload);
-    // What is no number of a node is the number of none.
     call.onward.set(Onward {
-        node: u32::try_from(node).unwrap_or(0),
+        node,
         entry: u16::try_from(entry).unwrap_or(u16::MAX),
     });
     state.left.set(code::FORWARDED);

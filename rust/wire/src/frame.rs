@@ -120,6 +120,9 @@ pub enum Kind {
     Directory = 11,
     /// Run this code on this payload, for an origin that awaits the answer from whoever has it in the end. Node to node.
     Hop = 12,
+    /// A link to another node is lost, and with it perhaps calls that hopped over it: the directory that is named, and an
+    /// [`ErrorPayload`](crate::error::ErrorPayload). Node to origin.
+    HopsLost = 13,
     /// About memory of the node that the origin uses itself; see [`SegmentRequest`]. Origin to node.
     Segment = 16,
     /// A segment that the origin may have used is not there any more; see [`SegmentGone`]. Node to origin.
@@ -128,7 +131,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, in order of their numbers.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Call,
         Self::Value,
         Self::Throw,
@@ -141,6 +144,7 @@ impl Kind {
         Self::OutputTaken,
         Self::Directory,
         Self::Hop,
+        Self::HopsLost,
         Self::Segment,
         Self::SegmentGone,
     ];
@@ -163,6 +167,7 @@ impl TryFrom<u8> for Kind {
             10 => Self::OutputTaken,
             11 => Self::Directory,
             12 => Self::Hop,
+            13 => Self::HopsLost,
             16 => Self::Segment,
             17 => Self::SegmentGone,
             kind => return Err(FrameError::Kind(kind)),
@@ -224,7 +229,9 @@ pub enum FrameError {
     #[error("frame flags {0:#06x} hold unknown bits")]
     Flags(u16),
     /// An entry is named by a frame that names none.
-    #[error("the frame header names entry {0:#06x}, which only a HOP may")]
+    #[error(
+        "the frame header names entry {0:#06x}, which only a HOP or the NEED_CODE that sends it back may"
+    )]
     Entry(u16),
     /// The kind, the flags and the archive length contradict each other.
     #[error("a {kind:?} frame with flags {flags:#06x} cannot have an archive length of {len}")]

@@ -6,28 +6,30 @@
 
 mod directories;
 mod links;
+mod upkeep;
 
 pub(crate) use directories::{Directories, Directory};
 pub(crate) use links::{Link, Links};
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use bitcode_jit::{Denied, Onward, Place};
-use bitcode_transport::{Body, Fabric, PeerId, Segment, body_len};
+use bitcode_jit::{Onward, Place};
+use bitcode_transport::{Body, Fabric, Segment, SendStatus, Token, TransportError, body_len};
 use bitcode_wire::code::CodePrefix;
 use bitcode_wire::error::{ErrorCode, ErrorPayload};
-use bitcode_wire::frame::{Directory as Told, Flags, FrameError, Header, Kind};
-use tracing::{debug, info, warn};
+use bitcode_wire::frame::{Directory as Told, Flags, Header, Kind};
+use parking_lot::Mutex;
+use tracing::debug;
 
 use super::cache::Entry;
 use super::reply::{Answered, COPY_BELOW, NO_TOKEN};
 use super::sessions::SessionEntry;
 use super::{CallContext, Engine, Job, OutputOf, Work};
 use crate::loader::Loader;
-use crate::message::{FromEngine, LinkTerms};
-use links::{Begun, Found};
+use links::Found;
 
 /// What a call that may hop has with it.
 #[derive(Clone)]
@@ -63,6 +65,7 @@ impl Journey {
 }
 
 /// A call that is about to hop.
+#[derive(Clone)]
 pub(super) struct Traveller {
     directory: Arc<Directory>,
     node: u32,
@@ -83,6 +86,10 @@ impl Traveller {
         format!("node {} ({})", self.node, address.unwrap_or("unknown"))
     }
 }
+
+/// Calls whose HOPs are long, by the tokens of their sends, until they are sent.
+#[derive(Default)]
+pub(super) struct Leaving(Mutex<HashMap<u64, Traveller>>);
 
 /// A [`Traveller`] that waits, with its payload.
 pub(super) struct Departure {
@@ -159,18 +166,24 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
                 message,
             };
             self.counters.errors.add(1);
-            self.send_back(
-                session,
-                header,
-                Kind::Error,
-                Segment::borrowed(&error.encode()),
-            );
+            let body = error.encode();
+            let sent = self.send_back(session, header, Kind::Error, Segment::borrowed(&body));
+            if let Err(error) = sent {
+                // Whoever sent it sees that the way is lost, and tells the origin.
+                debug!(session = session.id, call = header.call, %error, "not sent back");
+            }
         }
         found
     }
 
     /// A frame to the sender of a HOP (or of a CALL), with the fields of `header`.
-    fn send_back(&self, sender: &SessionEntry, header: &Header, kind: Kind, body: Segment<'_>) {
+    fn send_back(
+        &self,
+        sender: &SessionEntry,
+        header: &Header,
+        kind: Kind,
+        body: Segment<'_>,
+    ) -> Result<(), TransportError> {
         let header = Header {
             kind,
             flags: Flags(header.flags.0 & Flags::NO_REPLY.0),
@@ -186,9 +199,7 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
         };
         let bytes = header.encode(&sender.keys.to_origin, body.len());
         let sent = self.fabric.send(sender.peer, &bytes, &[body], NO_TOKEN);
-        if let Err(error) = sent {
-            debug!(session = sender.id, call = header.call, %error, "not sent back");
-        }
+        sent.map(|_| ())
     }
 
     /// The code of a call is not here: whoever sent the call is asked for it.
@@ -201,12 +212,14 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
         let Some(header) = context.hop_header(journey, journey.entry, self.next_count()) else {
             return self.too_late(&context);
         };
-        self.send_back(
-            sender,
-            &header,
-            Kind::NeedCode,
-            Segment::shared(Arc::new(body)),
-        );
+        let body = Segment::shared(Arc::new(body));
+        if let Err(error) = self.send_back(sender, &header, Kind::NeedCode, body) {
+            let message = format!(
+                "node {} lacks the call's code, and cannot ask where the call came from: {error}",
+                journey.directory.here
+            );
+            self.send_error(context.answered(), ErrorCode::UNREACHABLE, &message);
+        }
     }
 
     /// A number that is new each time.
@@ -247,6 +260,7 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
             );
             return self.send_error(to, ErrorCode::HOP_BUDGET, &message);
         };
+        let node = u32::try_from(onward.node).unwrap_or(0);
         let next = Journey {
             hops: journey.hops.saturating_add(1),
             budget,
@@ -259,7 +273,7 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
             let message = format!("the arguments of a hop take {len} bytes, a node at most {max}");
             return self.send_error(to, ErrorCode::TOO_LARGE, &message);
         }
-        if onward.node == next.directory.here {
+        if node == next.directory.here {
             return self.stay(context, next, entry, output);
         }
         let Some(header) = context.hop_header(&next, onward.entry, self.next_count()) else {
@@ -267,15 +281,15 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
         };
         let traveller = Traveller {
             directory: next.directory,
-            node: onward.node,
+            node,
             header,
             archive: entry.archive.clone(),
         };
         self.counters.hops.add(1);
-        if let Some(link) = traveller.directory.link(onward.node) {
+        if let Some(link) = traveller.directory.link(node) {
             return self.leave(&link, &traveller, output);
         }
-        let Some(address) = traveller.directory.address(onward.node) else {
+        let Some(address) = traveller.directory.address(node) else {
             let message = format!(
                 "{} wants to go on to node {}, but there are nodes 1 to {}",
                 entry.name,
@@ -361,10 +375,35 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
             return self.send_error(traveller.origin(), ErrorCode::TOO_LARGE, &message);
         }
         let bytes = header.encode(&link.keys.to_node, len);
-        match self.fabric.send(link.peer, &bytes, &parts, NO_TOKEN) {
+        let token = if len > COPY_BELOW {
+            self.begin_leaving(traveller)
+        } else {
+            NO_TOKEN
+        };
+        let sent = self.fabric.send(link.peer, &bytes, &parts, token);
+        if token != NO_TOKEN && !matches!(sent, Ok(SendStatus::Pending)) {
+            self.leaving.0.lock().remove(&token.0);
+        }
+        match sent {
             Ok(_) if archive.is_some() => link.learn(header.code),
             Ok(_) => {}
             Err(error) => self.unreachable(traveller, &error.to_string()),
+        }
+    }
+
+    /// The token for a HOP that may take a while to be sent. Before it is sent: its end may be reported, on another thread,
+    /// before `send` returns.
+    fn begin_leaving(&self, traveller: &Traveller) -> Token {
+        let token = Token(self.next_count());
+        self.leaving.0.lock().insert(token.0, traveller.clone());
+        token
+    }
+
+    /// A send has ended. If it was a HOP's, and it did not get through, the origin is told.
+    pub(super) fn has_left(&self, token: Token, result: Result<(), TransportError>) {
+        let traveller = self.leaving.0.lock().remove(&token.0);
+        if let (Some(traveller), Err(error)) = (traveller, result) {
+            self.unreachable(&traveller, &error.to_string());
         }
     }
 
@@ -377,120 +416,13 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
         self.send_error(traveller.origin(), ErrorCode::UNREACHABLE, &message);
     }
 
-    /// Sees to it that there will be a link to an address, if that is possible.
-    ///
-    /// # Errors
-    /// It is not.
-    pub(super) fn want_link(&self, address: &str) -> Result<(), Denied> {
-        if self.links.open_to(address).is_some() || self.links.is_opening(address) {
-            return Ok(());
-        }
-        let opened = self.fabric.open_peer();
-        let (peer, lane) = opened.map_err(|_| Denied::Unreachable)?;
-        match self.links.begin(address, peer, None) {
-            Begun::Number(link) => self.ask_for_link(link, address, lane),
-            Begun::AlreadyOpening | Begun::AlreadyOpen(..) => self.fabric.remove_peer(peer),
-            Begun::TooMany(_) => {
-                self.fabric.remove_peer(peer);
-                return Err(Denied::Unreachable);
-            }
-        }
-        Ok(())
-    }
-
-    /// Has the supervisor make a link.
-    fn ask_for_link(&self, link: u16, address: &str, lane: Vec<u8>) {
-        let wanted = FromEngine::Link {
-            link,
-            place: address.to_owned(),
-            address: lane,
-        };
-        if self.outbox.send(wanted).is_err() {
-            self.unlinked(link, "the node is shutting down");
-        }
-    }
-
-    fn open_link(&self, address: &str, departure: Departure) {
-        let (peer, lane) = match self.fabric.open_peer() {
-            Ok(opened) => opened,
-            Err(error) => return self.unreachable(&departure.traveller, &error.to_string()),
-        };
-        match self.links.begin(address, peer, Some(departure)) {
-            Begun::Number(link) => self.ask_for_link(link, address, lane),
-            Begun::AlreadyOpening => self.fabric.remove_peer(peer),
-            Begun::AlreadyOpen(link, departure) => {
-                self.fabric.remove_peer(peer);
-                if let Some(departure) = departure {
-                    self.depart(&link, departure);
-                }
-            }
-            Begun::TooMany(departure) => {
-                self.fabric.remove_peer(peer);
-                if let Some(departure) = departure {
-                    let message = "this node has too many links";
-                    self.unreachable(&departure.traveller, message);
-                }
-            }
-        }
-    }
-
-    /// A link is there: the calls that waited for it leave.
-    pub fn linked(&self, number: u16, terms: LinkTerms) {
-        let Some(peer) = self.links.lane_of(number) else {
-            return self.give_up(number); // It was given up meanwhile.
-        };
-        if let Err(error) = self.fabric.connect_peer(peer, &terms.address) {
-            self.unlinked(number, &error.to_string());
-            return self.give_up(number);
-        }
-        let link = Link::new(peer, terms.keys, terms.session, number, terms.max_frame);
-        let link = Arc::new(link);
-        info!(link = number, session = link.session, "link opened");
-        for departure in self.links.settle(&link) {
-            self.depart(&link, departure);
-        }
-        self.fabric.wake();
-    }
-
-    /// A link is over, or could not be made: the calls that wait for it fail.
-    pub fn unlinked(&self, number: u16, reason: &str) {
-        let Some((peer, address, waiting)) = self.links.remove(number) else {
-            return;
-        };
-        self.fabric.remove_peer(peer);
-        self.fabric.wake();
-        info!(link = number, address, reason, "link closed");
-        for departure in waiting {
-            self.unreachable(&departure.traveller, reason);
-        }
-    }
-
-    /// The data plane has lost the other end of a link. `false` if `peer` is none.
-    pub(super) fn lost_link(&self, peer: PeerId, reason: &str) -> bool {
-        let Some(number) = self.links.of_peer(peer) else {
-            return false;
-        };
-        warn!(link = number, reason, "link lost");
-        self.unlinked(number, reason);
-        self.give_up(number);
-        true
-    }
-
-    fn give_up(&self, number: u16) {
-        // A supervisor that is gone has no links any more.
-        let _ = self.outbox.send(FromEngine::Unlink { link: number });
-    }
-
-    /// Whether a frame is what the other end of a link may send. `None`: there is no such link.
-    pub(super) fn believe_link(
-        &self,
-        header: &Header,
-        bytes: &[u8; bitcode_wire::frame::HEADER_LEN],
-        body_len: usize,
-    ) -> Option<Result<(), FrameError>> {
+    /// The link that a frame came over, and the directory that it names, if calls with that one have used the link; and the
+    /// node at the other end.
+    fn of_link(&self, header: &Header) -> Option<(Arc<Link>, Arc<Directory>, u32)> {
         let link = self.links.get(header.epoch)?;
-        (link.session == header.session)
-            .then(|| header.verify(bytes, &link.keys.to_origin, body_len))
+        let directory = self.directories.get(header.origin)?;
+        let node = directory.node_over(&link)?;
+        Some((link, directory, node))
     }
 
     /// What the other end of a link has to say, which was checked.
@@ -507,9 +439,7 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
 
     /// The other node lacks the code of a HOP, and has sent it back: it goes again, with the code.
     pub(super) fn came_back(&self, header: &Header, body: &mut Body) {
-        let link = self.links.get(header.epoch);
-        let directory = self.directories.get(header.origin);
-        let (Some(link), Some(directory)) = (link, directory) else {
+        let Some((link, directory, node)) = self.of_link(header) else {
             debug!(
                 call = header.call,
                 "a hop came back, and its origin is gone"
@@ -526,7 +456,7 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
             );
         }
         let traveller = Traveller {
-            node: 0,
+            node,
             header: Header {
                 kind: Kind::Hop,
                 ..*header
@@ -544,9 +474,8 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
 
     /// The other node has refused a HOP, and knows nobody else to tell.
     pub(super) fn hop_refused(&self, header: &Header, body: &[u8]) {
-        let directory = self.directories.get(header.origin);
-        match (directory, ErrorPayload::decode(body)) {
-            (Some(directory), Ok(ErrorPayload { code, message })) => {
+        match (self.of_link(header), ErrorPayload::decode(body)) {
+            (Some((_, directory, _)), Ok(ErrorPayload { code, message })) => {
                 self.send_error(answered(&directory, header), code, message);
             }
             (_, error) => debug!(

@@ -397,8 +397,9 @@ impl<F: Fabric, L: Loader> Sink for Leader<'_, F, L> {
         }
     }
 
-    fn sent(&mut self, token: Token, _: Result<(), TransportError>) {
+    fn sent(&mut self, token: Token, result: Result<(), TransportError>) {
         self.engine.reclaim(token);
+        self.engine.has_left(token, result);
     }
 
     fn peer_failed(&mut self, peer: PeerId, reason: PeerFailure) {

@@ -81,7 +81,7 @@ fn refuses_what_it_does_not_know() {
         Err(FrameError::Version(2))
     );
     assert_eq!(Header::decode(&with_byte(3, 0)), Err(FrameError::Kind(0)));
-    assert_eq!(Header::decode(&with_byte(3, 13)), Err(FrameError::Kind(13)));
+    assert_eq!(Header::decode(&with_byte(3, 15)), Err(FrameError::Kind(15)));
     assert_eq!(
         Header::decode(&with_byte(4, 16)),
         Err(FrameError::Flags(16))

@@ -58,6 +58,17 @@ impl Directory {
             *place.link.lock() = Some(Arc::clone(link));
         }
     }
+
+    /// The node that calls with this directory have used the link to reach. Of directories that have not used it nothing is
+    /// believed that comes from there.
+    pub(super) fn node_over(&self, link: &Arc<Link>) -> Option<u32> {
+        let is_it = |place: &Place| {
+            let used = place.link.lock();
+            used.as_ref().is_some_and(|it| Arc::ptr_eq(it, link))
+        };
+        let place = self.nodes.iter().position(is_it)?;
+        Some(place as u32 + 1)
+    }
 }
 
 /// All directories, by their ids.
@@ -70,8 +81,16 @@ impl Directories {
         self.0.read().get(&id).cloned()
     }
 
-    /// Takes a directory in. `false` if another session has one of the same id.
-    pub(super) fn insert(&self, id: u32, session: &Arc<SessionEntry>, told: Told) -> bool {
+    /// All directories that have used the link.
+    pub(super) fn users_of(&self, link: &Arc<Link>) -> Vec<Arc<Directory>> {
+        let known = self.0.read();
+        let users = known.values().filter(|it| it.node_over(link).is_some());
+        users.cloned().collect()
+    }
+
+    /// Takes a directory in. `false` if another session has one of the same id. One of a session that is over, or that ends
+    /// meanwhile on another thread, does not stay.
+    pub(crate) fn insert(&self, id: u32, session: &Arc<SessionEntry>, told: Told) -> bool {
         let place = |address| Place {
             address,
             link: Mutex::new(None),
@@ -90,6 +109,10 @@ impl Directories {
         }
         drop(known);
         self.prune(session, id);
+        // A session is marked as closed before its directories are looked for: one of the two sees this one.
+        if session.is_closed() {
+            self.close(session.id);
+        }
         true
     }
 

@@ -169,21 +169,26 @@ impl Links {
         }
     }
 
-    /// A link is over, or was never made. Returns its lane, its address and the calls that waited for it.
-    pub(super) fn remove(&self, number: u16) -> Option<(PeerId, String, Vec<Departure>)> {
+    /// A link is over, or was never made.
+    pub(super) fn remove(&self, number: u16) -> Option<Removed> {
         let mut inner = self.0.lock();
-        let (peer, address) = if let Some(opening) = inner.opening.remove(&number) {
-            (opening.peer, opening.address)
+        let (peer, address, link) = if let Some(opening) = inner.opening.remove(&number) {
+            (opening.peer, opening.address, None)
         } else {
             let (address, link) = inner.open.remove(&number)?;
             link.open.store(false, Ordering::Release);
-            (link.peer, address)
+            (link.peer, address, Some(link))
         };
         let waiting = match inner.ways.remove(&address) {
             Some(Way::Opening(of, waiting)) if of == number => waiting,
             _ => Vec::new(),
         };
-        Some((peer, address, waiting))
+        Some(Removed {
+            peer,
+            address,
+            link,
+            waiting,
+        })
     }
 
     /// The open link of this number.
@@ -206,6 +211,18 @@ impl Links {
     pub(crate) fn len(&self) -> usize {
         self.0.lock().open.len()
     }
+}
+
+/// What there was of a link that is over.
+pub(super) struct Removed {
+    /// Its lane.
+    pub(super) peer: PeerId,
+    /// Where it led.
+    pub(super) address: String,
+    /// The link itself, if it was ever open.
+    pub(super) link: Option<Arc<Link>>,
+    /// The calls that waited for it.
+    pub(super) waiting: Vec<Departure>,
 }
 
 /// What became of a link that was to be begun.

@@ -1,5 +1,6 @@
 //! Calls that hop: several nodes and an origin in one process.
 
+use std::cell::{Cell, RefCell};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
@@ -7,8 +8,8 @@ use bitcode_client::{
     Call, CallOptions, CallState, Client, ClientError, Code, Outcome, Session, Terms,
 };
 use bitcode_transport::{MemoryFabric, MemoryHub};
-use bitcode_wire::error::ErrorCode;
-use bitcode_wire::frame::SessionKeys;
+use bitcode_wire::error::{ErrorCode, ErrorPayload};
+use bitcode_wire::frame::{Directory as Told, Header, Kind, SessionKeys};
 use bitcode_wire::handshake::Welcome;
 
 use super::super::{Beat, Leader};
@@ -30,6 +31,10 @@ struct Cluster {
     client: Client<MemoryFabric>,
     sessions: Vec<Session<MemoryFabric>>,
     ids: Vec<u32>,
+    /// Nobody makes links for now.
+    held_up: Cell<bool>,
+    /// The sessions of links: with which node, and its number there.
+    links: RefCell<Vec<(usize, u32)>>,
 }
 
 impl Cluster {
@@ -41,6 +46,8 @@ impl Cluster {
             client,
             sessions: Vec::new(),
             ids: Vec::new(),
+            held_up: Cell::new(false),
+            links: RefCell::default(),
         };
         for index in 0..count {
             let (outbox, messages) = channel();
@@ -90,6 +97,9 @@ impl Cluster {
     /// Does what the nodes ask their supervisors for. Returns how much that was.
     fn supervise(&self) -> usize {
         let mut done = 0;
+        if self.held_up.get() {
+            return done;
+        }
         for (from, node) in self.nodes.iter().enumerate() {
             for message in node.messages.try_iter() {
                 done += 1;
@@ -101,7 +111,8 @@ impl Cluster {
                 else {
                     continue;
                 };
-                let other = &self.nodes[place.parse::<usize>().unwrap()];
+                let to = place.parse::<usize>().unwrap();
+                let other = &self.nodes[to];
                 if other.deaf {
                     node.engine.unlinked(link, "nobody answers");
                     continue;
@@ -114,6 +125,7 @@ impl Cluster {
                     name: format!("node {from}"),
                 };
                 let opened = other.engine.open_session(opening).unwrap();
+                self.links.borrow_mut().push((to, opened.session));
                 let terms = LinkTerms {
                     keys,
                     session: opened.session,
@@ -173,7 +185,7 @@ impl Cluster {
         self.nodes.iter().map(compiled).collect()
     }
 
-    fn links(&self) -> usize {
+    fn link_count(&self) -> usize {
         self.nodes.iter().map(|it| it.engine.link_count()).sum()
     }
 }
@@ -182,20 +194,20 @@ impl Cluster {
 fn a_tour_is_answered_from_where_it_ends_and_code_spreads_as_it_goes() {
     let cluster = Cluster::new(4, &EngineSettings::default());
     cluster.tell();
-    assert_eq!(cluster.links(), 0, "nobody has wanted to go anywhere");
+    assert_eq!(cluster.link_count(), 0, "nobody has wanted to go anywhere");
     let code = cluster.code("hops on a tour");
     let route = [5, 2, 3, 3, 1, 4];
     let call = cluster.call(&code, &route, 5);
     cluster.settle();
     assert_eq!(value(&call), [1, 2, 3, 3, 1, 4]);
     assert_eq!(cluster.compiled(), [1, 1, 1, 1], "once each");
-    assert_eq!(cluster.links(), 4, "1 to 2, 2 to 3, 3 to 1, 1 to 4");
+    assert_eq!(cluster.link_count(), 4, "1 to 2, 2 to 3, 3 to 1, 1 to 4");
     for _ in 0..100 {
         let call = cluster.call(&code, &route, 5);
         cluster.settle();
         assert_eq!(value(&call), [1, 2, 3, 3, 1, 4]);
     }
-    assert_eq!((cluster.compiled(), cluster.links()), (vec![1; 4], 4));
+    assert_eq!((cluster.compiled(), cluster.link_count()), (vec![1; 4], 4));
     let stats: Vec<_> = cluster.sessions.iter().map(Session::stats).collect();
     assert_eq!((stats[0].values, stats[0].archives_sent), (101 + 1, 1));
     assert!(stats[1..].iter().all(|it| it.archives_sent == 0));
@@ -214,7 +226,7 @@ fn many_calls_hop_at_once_before_the_links_are_there() {
     for (call, number) in &calls {
         assert_eq!(value(call), [*number, 1, 2, 3]);
     }
-    assert_eq!((cluster.compiled(), cluster.links()), (vec![1; 3], 2));
+    assert_eq!((cluster.compiled(), cluster.link_count()), (vec![1; 3], 2));
 }
 
 #[test]
@@ -353,6 +365,102 @@ fn a_call_that_may_be_on_a_node_that_goes_fails_and_the_others_do_not() {
     let call = cluster.call(&cluster.code("hops on a tour"), &[2, 2, 1], 9);
     cluster.settle();
     assert_eq!(value(&call), [1, 2, 1]);
+}
+
+/// A hop that was sent over a link and never arrives, because the link goes while both of its nodes live on.
+#[test]
+fn a_hop_that_is_lost_with_its_link_is_an_error_at_once() {
+    let cluster = Cluster::new(3, &EngineSettings::default());
+    cluster.tell();
+    let code = cluster.code("hops on a tour");
+    let first = cluster.call(&code, &[1, 2], 9);
+    cluster.settle();
+    assert_eq!(value(&first), [1, 2]);
+    // The other end believes nothing of the link any more, and this one does not know.
+    let (to, session) = cluster.links.borrow()[0];
+    cluster.nodes[to].engine.close_session(session, "cut");
+    let lost = cluster.call(&code, &[1, 2], 9);
+    let stays = cluster.sessions[1]
+        .call(
+            &cluster.code("reverse"),
+            &[owned(b"ab")],
+            &CallOptions::default(),
+        )
+        .unwrap();
+    cluster.settle();
+    assert_eq!(lost.state(), CallState::Pending, "nobody knows yet");
+    cluster.nodes[0].engine.unlinked(1, "cut");
+    cluster.settle();
+    assert_eq!(remote_code(&lost), ErrorCode::UNREACHABLE);
+    assert!(error(&lost).to_string().contains("cut"));
+    assert_eq!(value(&stays), b"ba");
+    let next = cluster.call(&code, &[1, 2], 9);
+    cluster.settle();
+    assert_eq!(value(&next), [1, 2], "by a new link");
+    assert!(cluster.sessions.iter().all(|it| it.stats().pending == 0));
+}
+
+#[test]
+fn a_directory_that_is_told_while_its_session_ends_does_not_stay() {
+    let cluster = Cluster::new(1, &EngineSettings::default());
+    let engine = &cluster.nodes[0].engine;
+    let session = engine.sessions.get(cluster.ids[0]).unwrap();
+    engine.close_session(cluster.ids[0], "test");
+    let told = Told {
+        here: 1,
+        nodes: vec!["0".into()],
+    };
+    assert!(engine.directories.insert(7, &session, told));
+    assert!(engine.directories.get(7).is_none());
+}
+
+/// Over a link comes what concerns the calls that went over it, and nothing else.
+#[test]
+fn what_comes_back_over_a_link_is_believed_of_its_own_directories_only() {
+    let cluster = Cluster::new(2, &EngineSettings::default());
+    cluster.tell();
+    let code = cluster.code("hops on a tour");
+    let first = cluster.call(&code, &[1, 2], 9);
+    cluster.settle();
+    assert_eq!(value(&first), [1, 2]);
+    let engine = &cluster.nodes[0].engine;
+    let session = engine.sessions.get(cluster.ids[0]).unwrap();
+    let newest = || *session.directories.lock().back().unwrap();
+    let body = ErrorPayload {
+        code: ErrorCode::UNREACHABLE,
+        message: "no",
+    }
+    .encode();
+    let refusal = |origin| Header {
+        epoch: 1,
+        origin,
+        call: 99,
+        ..Header::new(Kind::Error)
+    };
+    engine.hop_refused(&refusal(newest()), &body);
+    assert_eq!(engine.counters().errors.get(), 1);
+    cluster.tell();
+    engine.hop_refused(&refusal(newest()), &body);
+    assert_eq!(engine.counters().errors.get(), 1);
+}
+
+#[test]
+fn a_call_that_is_older_than_what_the_nodes_remember_is_given_up() {
+    let cluster = Cluster::new(2, &EngineSettings::default());
+    cluster.tell();
+    cluster.held_up.set(true);
+    let call = cluster.call(&cluster.code("hops on a tour"), &[1, 2], 9);
+    for _ in 0..59 {
+        cluster.tell();
+    }
+    assert_eq!(call.state(), CallState::Pending);
+    cluster.tell();
+    assert_eq!(remote_code(&call), ErrorCode::UNREACHABLE);
+    cluster.held_up.set(false);
+    cluster.settle();
+    let call = cluster.call(&cluster.code("hops on a tour"), &[1, 2], 9);
+    cluster.settle();
+    assert_eq!(value(&call), [1, 2]);
 }
 
 #[test]

@@ -40,6 +40,30 @@ fn still_serves(world: &World, origin: &Origin) {
     assert_eq!(value(&call), b"ereht llits");
 }
 
+/// The call that a free slot of the origin's names.
+#[test]
+fn an_answer_to_no_call_is_dropped() {
+    let world = World::new(EngineSettings::default());
+    let origin = world.origin("a");
+    still_serves(&world, &origin);
+    let session = world.engine.sessions.get(origin.id).unwrap();
+    let answer = Header {
+        session: origin.id,
+        epoch: 3,
+        ..Header::new(Kind::Value)
+    };
+    let bytes = answer.encode(&origin.keys.to_origin, 0);
+    let sent = world
+        .engine
+        .fabric()
+        .send(session.peer, &bytes, &[], Token(0));
+    let _ = sent.unwrap();
+    world.settle(&[&origin]);
+    assert_eq!(origin.client.stray_frames(), 1);
+    assert_eq!(origin.session.stats().pending, 0);
+    still_serves(&world, &origin);
+}
+
 #[test]
 fn frames_that_are_not_believed_are_counted_and_never_answered() {
     let world = World::new(EngineSettings::default());

@@ -82,7 +82,7 @@ impl Program for Word {
         match self.word.as_str() {
             "hops on a tour" => tour(place, payload, output),
             "hops for ever" => Ran::Forward(Onward {
-                node: place.here % place.nodes + 1,
+                node: i64::from(place.here % place.nodes + 1),
                 entry: 0,
             }),
             "hops and throws" if place.entry == 7 => {
@@ -144,7 +144,7 @@ fn tour(place: Place, payload: &[u8], output: &mut Vec<u8>) -> Ran {
     output.extend_from_slice(visited);
     output.push(place.here as u8);
     Ran::Forward(Onward {
-        node: u32::from(*next),
+        node: i64::from(*next),
         entry: 0,
     })
 }
