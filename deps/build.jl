@@ -1,4 +1,4 @@
-# Builds libbitcode and bitcode-node with cargo, and writes deps.jl, which tells the package where they are.
+# Builds libbitcode, bitcode-node and bitcode-archive with cargo, and writes deps.jl, which tells the package where they are.
 #
 # Run by Pkg.build("BitCode") and by `make build`. deps.jl is written only when its text changes, so that a rebuild alone does
 # not make Julia precompile the package again.
@@ -39,12 +39,13 @@ function write_if_changed(path, text)
 end
 
 cargo = find_cargo()
-run(cargo_command(cargo, `build --release --locked -p bitcode-ffi -p bitcode-node`))
+run(cargo_command(cargo, `build --release --locked -p bitcode-ffi -p bitcode-node -p bitcode-archive`))
 
 release = joinpath(target_directory(cargo), "release")
 libbitcode = joinpath(release, Sys.isapple() ? "libbitcode.dylib" : "libbitcode.so")
 bitcode_node = joinpath(release, "bitcode-node")
-for file in (libbitcode, bitcode_node)
+bitcode_archive = joinpath(release, "bitcode-archive")
+for file in (libbitcode, bitcode_node, bitcode_archive)
     isfile(file) || error("cargo succeeded but left no ", file)
 end
 
@@ -52,4 +53,5 @@ write_if_changed(joinpath(@__DIR__, "deps.jl"), """
 # Written by deps/build.jl; not kept in git.
 const libbitcode = $(repr(libbitcode))
 const bitcode_node = $(repr(bitcode_node))
+const bitcode_archive = $(repr(bitcode_archive))
 """)

@@ -19,6 +19,7 @@ A function is captured as LLVM bitcode from Julia's own compiler, with everythin
   - printing in shipped functions: [`BitCode.print`](@ref), [`BitCode.println`](@ref), [`BitCode.@show`](@ref)
   - code that moves from node to node: [`BitCode.Hop`](@ref)
   - without calling: [`BitCode.explain`](@ref), [`BitCode.code_llvm`](@ref), [`BitCode.archive_info`](@ref)
+  - functions in files: [`BitCode.archive`](@ref), [`BitCode.save`](@ref), [`BitCode.load`](@ref)
   - memory of nodes: [`BitCode.alloc`](@ref), [`BitCode.attach`](@ref), [`BitCode.RemoteArray`](@ref), [`BitCode.DistributedSegment`](@ref)
 
 Names and argument order are Distributed's, and its functions are extended, not replaced: both can be loaded. The two types that both
@@ -42,7 +43,7 @@ include("../julia/abi/codegen.jl")
 
 # capture: method → portable bitcode → archive.
 include("../julia/capture/capture.jl")
-using .Capture: Capture, CaptureError, Reason, Shipped, archive_for, isvalid
+using .Capture: Capture, CaptureError, Reason, Shipped, archive_for, isvalid, read_archive
 import .Capture: capture, allow_library
 
 # marshal: values ↔ bytes.
@@ -54,6 +55,7 @@ include("../julia/marshal/entry.jl")
 include("../julia/marshal/graph.jl")
 include("../julia/marshal/graph_write.jl")
 include("../julia/marshal/graph_read.jl")
+include("../julia/marshal/typenames.jl")
 
 # node: what users call.
 include("../julia/node/output.jl")
@@ -70,6 +72,7 @@ include("../julia/node/call.jl")
 include("../julia/node/future.jl")
 include("../julia/node/remote.jl")
 include("../julia/node/introspect.jl")
+include("../julia/node/archives.jl")
 
 # segments: memory of nodes.
 include("../julia/segments/remote_array.jl")

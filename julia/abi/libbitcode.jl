@@ -139,7 +139,10 @@ if isfile(DEPS)
 else
     const libbitcode = ""
     const bitcode_node = ""
+    const bitcode_archive = ""
 end
+# A file of an older build does not name it.
+@isdefined(bitcode_archive) || (const bitcode_archive = "")
 end
 
 # What the library is missing for, or `nothing` once it is open.

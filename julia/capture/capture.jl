@@ -54,6 +54,7 @@ include("eqtable.jl")
 include("diagnosis.jl")
 include("offences.jl")
 include("archive.jl")
+include("library.jl")
 
 """
     Shipped

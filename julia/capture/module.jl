@@ -35,9 +35,16 @@ end
 # only given finished code, of which a context keeps little (types and some constants) when the module goes.
 const LASTING_CONTEXT = Ref(LLVM.ContextRef(C_NULL))
 function lasting_context()
-    LLVM.isnull(LASTING_CONTEXT[]) && (LASTING_CONTEXT[] = new_context())
+    if LLVM.isnull(LASTING_CONTEXT[])
+        LASTING_CONTEXT[] = new_context()
+        foreach(kind -> LLVM.GetMDKindIDInContext(LASTING_CONTEXT[], kind, ncodeunits(kind)), METADATA_KINDS)
+    end
     return LASTING_CONTEXT[]
 end
+
+# Kinds of metadata that Julia adds to LLVM's own. Bitcode lists all kinds that its context has ever seen: if the context knew them only from the first
+# code that has one (a `@simd` loop), the same function would be other bytes, another code id, from then on.
+const METADATA_KINDS = ("julia.loopinfo",)
 
 function Base.close(portable::Portable)
     LLVM.isnull(portable.context) && return

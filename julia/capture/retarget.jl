@@ -27,35 +27,15 @@ function archive_for(shipped::Shipped, name::String, arch::String)
     target = Sys.ARCH === :x86_64 ? get(TARGETS, arch, nothing) : nothing
     target === nothing && throw(CaptureError(name, [Reason(Offence(:target, "code captured on $(Sys.ARCH) cannot be made into code for $arch",
         "call a node of another architecture" * (Sys.ARCH === :x86_64 ? ": $(Sys.ARCH) or $(join(sort!(collect(keys(TARGETS))), ", "))" : "")))]))
-    manifest, code = manifest_and_code(shipped.archive)
-    portable = Portable(code)
+    portable = Portable(only(read_archive(shipped.archive).images).code)
     try
         reasons = tied_to_this_machine(shipped, portable, arch)
         isempty(reasons) || throw(CaptureError(name, reasons))
         retarget!(portable, target)
-        return with_image(manifest, Image(IMAGE_BITCODE, target.triple, "", "", bitcode_of(portable.mod)))
+        return with_images(shipped.archive, [Image(IMAGE_BITCODE, target.triple, "", "", bitcode_of(portable.mod))])
     finally
         close(portable)
     end
-end
-
-# An archive up to its images, and the code of its one image.
-function manifest_and_code(archive::Vector{UInt8})
-    io = IOBuffer(archive)
-    skip(io, 8)
-    skip(io, Int(ltoh(read(io, UInt32))))
-    manifest = archive[1:position(io)]
-    ltoh(read(io, UInt32)) == 1 || throw(InternalCaptureError("an archive was captured with several images"))
-    skip(io, 1)
-    foreach(_ -> skip(io, Int(ltoh(read(io, UInt32)))), (:triple, :cpu, :features))
-    return manifest, read(io, Int(ltoh(read(io, UInt32))))
-end
-
-function with_image(manifest::Vector{UInt8}, image::Image)
-    io = IOBuffer()
-    write(io, manifest)
-    put_list(io, [image])
-    return take!(io)
 end
 
 function retarget!(portable::Portable, target::Target)

@@ -169,22 +169,9 @@ end
 
 function archive_info(name::String, shipped::Shipped)
     id = library_trouble[] === nothing ? bytes2hex(blake3(shipped.archive)) : ""
-    images = [(kind = image.kind, triple = image.triple, bytes = length(image.code)) for image in read_archive(shipped.archive).images]
+    images = [(kind = image_kind(image), triple = image.triple, bytes = length(image.code)) for image in read_archive(shipped.archive).images]
     dependencies = [library.soname => library.symbols for library in shipped.dependencies]
     return ArchiveInfo(name, id, length(shipped.archive), images, shipped.imports, dependencies, length(shipped.objects), shipped.timings)
 end
 
-# The container alone (docs/ARCHIVE.md); what the manifest says, `Shipped` has as Julia values.
-function read_archive(archive::Vector{UInt8})
-    io = IOBuffer(archive)
-    bytes() = read(io, ltoh(read(io, UInt32)))
-    read(io, 4) == b"BCAR" || throw(ArgumentError("not an archive"))
-    skip(io, 4) # version and flags
-    manifest = bytes()
-    images = map(1:ltoh(read(io, UInt32))) do _
-        kind = get([:bitcode, :object], read(io, UInt8), :unknown)
-        triple, cpu, features = String(bytes()), String(bytes()), String(bytes())
-        (kind = kind, triple = triple, cpu = cpu, features = features, code = bytes())
-    end
-    return (manifest = manifest, images = images)
-end
+image_kind(image::Capture.Image) = image.kind == Capture.IMAGE_BITCODE ? :bitcode : image.kind == Capture.IMAGE_OBJECT ? :object : :unknown

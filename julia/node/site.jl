@@ -145,7 +145,8 @@ The code that also knows the types that the payload `values` holds, captured aga
 """
 @noinline function relearn(site::CallSite, client::Client, values::Base.RefValue{Any})
     lock(CAPTURE_LOCK) do
-        site.shipped === nothing && return API.Handle(C_NULL)
+        # Of an archive (archives.jl) there is no function to capture.
+        (site.shipped === nothing || site.job.entry === nothing) && return API.Handle(C_NULL)
         learn_types!(site, values, copy(site.shipped.numbers)) || return API.Handle(C_NULL)
         # The old code may still be called by others: it stays.
         shipped = capture(site.job, site.types)

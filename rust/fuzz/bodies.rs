@@ -11,6 +11,7 @@ use bitcode_wire::frame::{
     SegmentRequest, SessionKey, StageTimings, View,
 };
 use bitcode_wire::handshake::{Answer, Hello, Preamble};
+use bitcode_wire::library::Library;
 use bitcode_wire::manifest::Manifest;
 
 /// A frame's header; the bytes after it stand for the body.
@@ -51,6 +52,23 @@ pub(crate) fn archive(data: &[u8]) -> bool {
         Ok(archive) => {
             let (bytes, _) = archive.encode().expect("what decodes also encodes");
             assert!(bytes == data, "an archive has one spelling");
+            true
+        }
+        Err(error) => {
+            assert!(!error.to_string().is_empty());
+            false
+        }
+    }
+}
+
+/// A file of shipped functions, or an archive by itself.
+pub(crate) fn library(data: &[u8]) -> bool {
+    match Library::decode(data) {
+        Ok(library) => {
+            let bytes = library.encode().expect("what decodes also encodes");
+            let alone = data.starts_with(&bitcode_wire::archive::MAGIC);
+            assert!(alone || bytes == data, "a library has one spelling");
+            assert!(Library::decode(&bytes) == Ok(library), "it reads the same");
             true
         }
         Err(error) => {

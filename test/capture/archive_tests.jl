@@ -18,7 +18,7 @@ counted(v) = (d = Dict{Int,Int}(); foreach(x -> d[x] = get(d, x, 0) + 1, v); len
     archive = BitCode.read_archive(s.archive)
     @test s.archive[1:4] == b"BCAR"
     image = only(archive.images)
-    @test image.kind == :bitcode
+    @test BitCode.image_kind(image) == :bitcode
     @test image.code[1:4] == [0x42, 0x43, 0xc0, 0xde]
     @test occursin("linux", image.triple) || Sys.islinux() == false
     @test occursin("julia-$(VERSION.major).$(VERSION.minor)-64le", String(copy(archive.manifest)))
@@ -42,6 +42,19 @@ end
     a, b = shipped(f, types...), shipped(f, types...)
     @test a.archive == b.archive
     @test a.objects == b.objects
+end
+
+@testset "whatever was captured in between" begin
+    # In a process that has captured nothing else yet.
+    script = """
+        using BitCode
+        id() = BitCode.archive_info(+, Tuple{Int,Int}).id
+        total(v) = (s = 0.0; @simd for i in eachindex(v); @inbounds s += v[i]; end; s)
+        before = id()
+        BitCode.archive_info(total, Tuple{Vector{Float64}})
+        print(before == id())
+        """
+    @test read(`$(Base.julia_cmd()) --startup-file=no --project=$(Base.active_project()) -e $script`, String) == "true"
 end
 
 @testset "captured values are not part of the code" begin

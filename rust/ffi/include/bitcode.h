@@ -424,6 +424,23 @@ int32_t bc_code_new(bc_client *client,
                     bc_error **err);
 
 /*
+ The code of one function of a library, a file that `BitCode.save` wrote (docs/ARCHIVE.md), or of a file that holds one archive.
+
+ `name` is what was shipped, such as "f(::Int64)", or the function's name alone if the file holds but one of that name; NULL means the only
+ function of the file. BC_E_BAD_ARGUMENT if the file cannot be read or is no library, or if the name means none of its functions or
+ several; the message lists those that are there.
+
+ # Safety
+ `client` is a client that was not freed; `path` is a C string; `name` is NULL or a C string; `out` is writable; `err` is NULL or
+ writable.
+ */
+int32_t bc_code_load(bc_client *client,
+                     const char *path,
+                     const char *name,
+                     bc_code **out,
+                     bc_error **err);
+
+/*
  Frees a code handle; NULL is ignored. Calls under way keep what they need.
 
  # Safety

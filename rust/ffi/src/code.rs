@@ -1,8 +1,12 @@
 //! `bc_code`: an archive that can be called.
 
-use bitcode_client::Code;
-use bitcode_wire::code::CodeId;
+use std::ffi::c_char;
 
+use bitcode_client::{ClientError, Code};
+use bitcode_wire::code::CodeId;
+use bitcode_wire::library::{Function, Library};
+
+use crate::client::text;
 use crate::handle::{Handle, PANICKED, REFUSED, bad, borrow, guarded, status, take};
 use crate::{BC_OK, BcClient, BcError};
 
@@ -57,6 +61,74 @@ pub unsafe extern "C" fn bc_code_new(
     };
     // SAFETY: the caller vouches for `err`.
     unsafe { status(err, body) }
+}
+
+/// The code of one function of a library, a file that `BitCode.save` wrote (docs/ARCHIVE.md), or of a file that holds one archive.
+///
+/// `name` is what was shipped, such as "f(::Int64)", or the function's name alone if the file holds but one of that name; NULL means the only
+/// function of the file. BC_E_BAD_ARGUMENT if the file cannot be read or is no library, or if the name means none of its functions or
+/// several; the message lists those that are there.
+///
+/// # Safety
+/// `client` is a client that was not freed; `path` is a C string; `name` is NULL or a C string; `out` is writable; `err` is NULL or
+/// writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bc_code_load(
+    client: *mut BcClient,
+    path: *const c_char,
+    name: *const c_char,
+    out: *mut *mut BcCode,
+    err: *mut *mut BcError,
+) -> i32 {
+    let body = || {
+        // SAFETY: as this function demands.
+        let client = unsafe { borrow(client) }.ok_or_else(|| bad("client"))?;
+        if out.is_null() || path.is_null() {
+            return Err(bad(if out.is_null() { "out" } else { "path" }));
+        }
+        // SAFETY: the caller vouches for the string.
+        let path = unsafe { text(path, "", "path")? };
+        // SAFETY: as above.
+        let name = unsafe { text(name, "", "name")? };
+        let file = std::fs::read(path)
+            .map_err(|error| ClientError::BadArgument(format!("{path}: {error}")))?;
+        let handle = BcCode {
+            magic: BcCode::MAGIC,
+            code: client.client.code(archive_of(&file, path, name)?)?,
+        };
+        // SAFETY: not null, and the caller vouches for it.
+        unsafe { out.write(handle.into_raw()) };
+        Ok(())
+    };
+    // SAFETY: the caller vouches for `err`.
+    unsafe { status(err, body) }
+}
+
+/// The archive of the one function that is called `name`, or of the only one if that is empty.
+fn archive_of(file: &[u8], path: &str, name: &str) -> Result<Vec<u8>, ClientError> {
+    let refused = |problem: String| ClientError::BadArgument(format!("{path}: {problem}"));
+    let library = Library::decode(file).map_err(|error| refused(error.to_string()))?;
+    let meant = |function: &&Function<'_>| name.is_empty() || function.is_named(name);
+    let found: Vec<_> = library.functions.iter().filter(meant).collect();
+    if let [function] = found[..] {
+        return Ok(function.bytes.to_vec());
+    }
+    let there: Vec<_> = library
+        .functions
+        .iter()
+        .map(|function| function.archive.manifest.name)
+        .collect();
+    let which = match (found.len(), name) {
+        (_, "") => "name the function".to_owned(),
+        (0, name) => format!("there is no function `{name}`"),
+        (_, name) => format!("several functions are called `{name}`"),
+    };
+    let there = if there.is_empty() {
+        "none".to_owned()
+    } else {
+        there.join(", ")
+    };
+    Err(refused(format!("{which}; it holds {there}")))
 }
 
 /// Frees a code handle; NULL is ignored. Calls under way keep what they need.

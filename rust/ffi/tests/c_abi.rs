@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use bitcode_node::Wishes;
+use bitcode_wire::library::{Function, Library};
 
 /// The library that was built for this test, beside it. (The one a directory above may be of another day.)
 fn library() -> PathBuf {
@@ -52,12 +53,22 @@ fn a_c_program_calls_a_node() {
         .status()
         .unwrap();
     assert!(compiled.success());
-    let mut files = Vec::new();
-    for (name, text) in [("add one", archives::ADD_ONE), ("count", archives::COUNT)] {
+    let add_one = archives::archive("add one", archives::ADD_ONE);
+    let count = archives::archive("count", archives::COUNT);
+    let functions = [&add_one, &count].map(|it| Function::new(it, None).unwrap());
+    let library_of_both = Library {
+        functions: functions.to_vec(),
+    };
+    let contents = [
+        ("add one", &add_one),
+        ("count", &count),
+        ("both", &library_of_both.encode().unwrap()),
+    ];
+    let files = contents.map(|(name, bytes)| {
         let path = directory.path().join(name);
-        std::fs::write(&path, archives::archive(name, text)).unwrap();
-        files.push(path);
-    }
+        std::fs::write(&path, bytes).unwrap();
+        path
+    });
     let ran = Command::new(&program)
         .arg(node())
         .args(&files)

@@ -1,4 +1,5 @@
-/* Uses libbitcode as a C program would: calls.c ADDRESS ADD_ONE.bca COUNT.bca. Says what went wrong, and where. */
+/* Uses libbitcode as a C program would: calls ADDRESS ADD_ONE COUNT LIBRARY, the first two an archive each, the last a library of both.
+   Says what went wrong, and where. */
 
 #include "bitcode.h"
 
@@ -87,6 +88,35 @@ static void bad_arguments(bc_client *client, bc_session *session, bc_code *code)
     CHECK(bc_session_info(NULL) == NULL && bc_session_stats(NULL) == NULL && bc_client_transport(NULL) == NULL);
     CHECK(bc_error_code(NULL) == 0 && strcmp(bc_error_message(NULL), "") == 0);
     bc_error_free(NULL), bc_client_free(NULL), bc_session_free(NULL), bc_code_free(NULL), bc_string_free(NULL);
+}
+
+static void loaded(bc_client *client, bc_session *session, const char *alone, const char *library)
+{
+    bc_code *code = NULL;
+    bc_error *error = NULL;
+    int64_t word = 41, result = 0;
+    bc_segment payload = {&word, 8};
+    size_t len = 0;
+    bc_pending *pending = NULL;
+    CHECK(bc_code_load(client, library, "add one", &code, &error) == BC_OK && error == NULL);
+    CHECK(bc_call(session, code, &payload, 1, 0, 0, 10000000000u, (uint8_t *)&result, 8, &len, &pending) == BC_VALUE);
+    CHECK(pending == NULL && result == 42);
+    bc_code_free(code);
+    CHECK(bc_code_load(client, alone, NULL, &code, NULL) == BC_OK);
+    bc_code_free(code);
+    code = NULL;
+    CHECK(bc_code_load(client, library, NULL, &code, &error) == BC_E_BAD_ARGUMENT && code == NULL);
+    CHECK(strstr(bc_error_message(error), "add one, count") != NULL);
+    bc_error_free(error);
+    CHECK(bc_code_load(client, library, "nothing", &code, &error) == BC_E_BAD_ARGUMENT);
+    CHECK(strstr(bc_error_message(error), "no function `nothing`") != NULL);
+    bc_error_free(error);
+    CHECK(bc_code_load(client, "no such file", "add one", &code, &error) == BC_E_BAD_ARGUMENT);
+    CHECK(strstr(bc_error_message(error), "no such file") != NULL);
+    bc_error_free(error);
+    CHECK(bc_code_load(client, NULL, "add one", &code, NULL) == BC_E_BAD_ARGUMENT);
+    CHECK(bc_code_load(NULL, library, "add one", &code, NULL) == BC_E_BAD_ARGUMENT);
+    CHECK(bc_code_load(client, library, "add one", NULL, NULL) == BC_E_BAD_ARGUMENT);
 }
 
 static void refused(bc_client *client, const char *address)
@@ -196,7 +226,7 @@ static void never(bc_session *session, bc_code *count)
 
 int main(int argc, char **argv)
 {
-    CHECK(argc == 4);
+    CHECK(argc == 5);
     CHECK(bc_abi_version() == BC_ABI_VERSION);
     CHECK(strchr(bc_version(), '.') != NULL);
     bc_client *client = NULL;
@@ -226,6 +256,7 @@ int main(int argc, char **argv)
     CHECK(strstr(stats, "\"calls\":1065") != NULL && strstr(stats, "\"pending\":0") != NULL);
     CHECK(strstr(stats, "\"archives_sent\":1,") != NULL);
     bc_string_free(stats);
+    loaded(client, session, argv[2], argv[4]);
     never(session, count);
     /* Handles may go in any order. */
     bc_client_free(client);

@@ -5,7 +5,7 @@
 //! they are spelled.
 
 use crate::error::JitError;
-use crate::target::{Target, arch};
+use crate::target::Target;
 use bitcode_wire::archive::{Image, ImageKind};
 use std::cmp::Reverse;
 
@@ -30,7 +30,7 @@ pub(crate) fn choose<'i>(
 
 /// Is this native code for the target's architecture?
 pub(crate) fn is_native(image: &Image<'_>, target: &Target) -> bool {
-    image.kind == ImageKind::Object && is_ours(image, target)
+    image.kind == ImageKind::Object && target.is_arch_of(image)
 }
 
 /// The first bitcode for this architecture. Bitcode of another one is not taken: what its C calls mean only the origin
@@ -41,12 +41,8 @@ pub(crate) fn choose_bitcode<'i>(
 ) -> Result<&'i Image<'i>, JitError> {
     images
         .iter()
-        .find(|image| image.kind == ImageKind::Bitcode && is_ours(image, target))
+        .find(|image| image.kind == ImageKind::Bitcode && target.is_arch_of(image))
         .ok_or_else(|| no_image(images, target, &[], false))
-}
-
-fn is_ours(image: &Image<'_>, target: &Target) -> bool {
-    arch(image.triple) == target.arch()
 }
 
 /// The features that an image needs: those with a plus.

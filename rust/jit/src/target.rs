@@ -46,6 +46,11 @@ impl Target {
         }
     }
 
+    /// Whether an image is for this target's architecture, however its triple spells it.
+    pub fn is_arch_of(&self, image: &Image<'_>) -> bool {
+        arch(image.triple) == self.arch()
+    }
+
     /// The architecture, by its usual name.
     pub fn arch(&self) -> &str {
         arch(&self.triple)

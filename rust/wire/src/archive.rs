@@ -122,28 +122,7 @@ impl<'a> Archive<'a> {
             };
             return Err(reader.error("length", problem).into());
         }
-        let start = reader.error("magic", Problem::WrongMagic);
-        if reader.array::<4>("magic")? != MAGIC {
-            return Err(start.into());
-        }
-        let start = reader.error("version", Problem::WrongMagic);
-        let version = reader.u16("version")?;
-        if version != VERSION {
-            let problem = Problem::WrongVersion {
-                found: version.into(),
-                ours: VERSION.into(),
-            };
-            return Err(DecodeError { problem, ..start }.into());
-        }
-        let start = reader.error("flags", Problem::WrongMagic);
-        let flags = reader.u16("flags")?;
-        if flags != 0 {
-            return Err(DecodeError {
-                problem: Problem::UnknownBits(flags.into()),
-                ..start
-            }
-            .into());
-        }
+        reader.opening(MAGIC, VERSION)?;
         let mut nested = reader.nested("manifest", MAX_MANIFEST_BYTES)?;
         let manifest = Manifest::read(&mut nested)?;
         nested.finish()?;

@@ -153,6 +153,31 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// How a file begins: four bytes that say what it is, the version of its layout, 16 bits without a meaning yet.
+    ///
+    /// # Errors
+    /// [`Problem::WrongMagic`], [`Problem::WrongVersion`], [`Problem::UnknownBits`], [`Problem::Short`].
+    pub fn opening(&mut self, magic: [u8; 4], version: u16) -> Result<(), DecodeError> {
+        let start = self.offset;
+        if self.array::<4>("magic")? != magic {
+            return Err(self.error_at("magic", start, Problem::WrongMagic));
+        }
+        let start = self.offset;
+        let found = self.u16("version")?;
+        if found != version {
+            let problem = Problem::WrongVersion {
+                found: found.into(),
+                ours: version.into(),
+            };
+            return Err(self.error_at("version", start, problem));
+        }
+        let start = self.offset;
+        match self.u16("flags")? {
+            0 => Ok(()),
+            bits => Err(self.error_at("flags", start, Problem::UnknownBits(bits.into()))),
+        }
+    }
+
     /// Exactly `n` bytes.
     ///
     /// # Errors

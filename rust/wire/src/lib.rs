@@ -14,6 +14,7 @@
 //! | [`frame`] | the 64-byte header of every message on the data plane, and its tag |
 //! | [`error`] | codes and payload of an ERROR frame |
 //! | [`archive`] | the container of one shipped function |
+//! | [`library`] | a file of shipped functions, with what their origin knows of them |
 //! | [`manifest`] | what an archive says about itself: entry, imports, Julia objects |
 //! | [`code`] | code ids: the BLAKE3 hash of an archive |
 //! | [`handshake`] | preamble, hello and welcome of the control channel |
@@ -29,4 +30,5 @@ pub mod codec;
 pub mod error;
 pub mod frame;
 pub mod handshake;
+pub mod library;
 pub mod manifest;

@@ -121,6 +121,15 @@ fn archive() {
 }
 
 #[test]
+fn library() {
+    smoke(
+        9,
+        &[fixture("library"), fixture("archive-small")],
+        bodies::library,
+    );
+}
+
+#[test]
 fn manifest() {
     smoke(3, &[fixture("manifest-full")], bodies::manifest);
 }

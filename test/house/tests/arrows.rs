@@ -27,9 +27,11 @@ const ARROWS: &[(&str, &[&str])] = &[
         "bitcode-ffi",
         &["bitcode-client", "bitcode-transport", "bitcode-wire"],
     ),
+    ("bitcode-archive", &["bitcode-wire", "bitcode-jit"]),
     // Beside the house: what looks at it.
     ("bitcode-house", &[]),
     ("bitcode-bench", &["ucx-sys"]),
+    ("bitcode-smooth", &["bitcode-ffi"]),
 ];
 
 /// Crates from outside that only one room may see.

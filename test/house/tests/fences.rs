@@ -16,7 +16,7 @@ const CCALL_ROOMS: &[&str] = &[
     "julia/capture/output.jl",
 ];
 
-/// Rust rooms that may hold `unsafe`; `bench/` speaks to UCX bare, as the thing to be measured against.
+/// Rust rooms that may hold `unsafe`; `bench/` speaks to UCX bare, as the thing to be measured against, and the example goes through the C ABI.
 const UNSAFE_ROOMS: &[&str] = &[
     "rust/ucx-sys/",
     "rust/transport/",
@@ -24,6 +24,7 @@ const UNSAFE_ROOMS: &[&str] = &[
     "rust/jit/",
     "rust/ffi/",
     "bench/",
+    "examples/rust/",
 ];
 
 /// Crates whose every target refuses `unsafe` by itself.
@@ -31,6 +32,7 @@ const FORBIDDING: &[&str] = &[
     "rust/wire/src/lib.rs",
     "rust/node/src/lib.rs",
     "rust/client/src/lib.rs",
+    "rust/archive/src/main.rs",
 ];
 
 const LINE_LIMIT: usize = 800;

@@ -8,6 +8,7 @@ use bitcode_wire::frame::{
     SegmentRequest, StageTimings,
 };
 use bitcode_wire::handshake::{self, Answer, Hello, Preamble, Refusal};
+use bitcode_wire::library::{self, Frame, Function, Library, Notes};
 use bitcode_wire::manifest::{
     self, ArrayObject, DataObject, Dependency, ElementFlags, Field, Manifest, Object, Relocation,
     TypeFlags, TypeObject,
@@ -195,6 +196,10 @@ fn limits() {
         ("MAX_DEPENDENCIES", manifest::MAX_DEPENDENCIES),
         ("MAX_NAME_BYTES", manifest::MAX_NAME_BYTES),
         ("MAX_DIMS", manifest::MAX_DIMS),
+        ("MAX_FUNCTIONS", library::MAX_FUNCTIONS),
+        ("MAX_NOTES_BYTES", library::MAX_NOTES_BYTES),
+        ("MAX_SITES", library::MAX_SITES),
+        ("MAX_FRAMES", library::MAX_FRAMES),
     ];
     let mut written = table(&document("WIRE.md"), "Limits");
     written.extend(table(&document("ARCHIVE.md"), "Limits"));
@@ -265,6 +270,32 @@ fn container_and_images() {
         assert_eq!(with[bytes.len()], kind as u8);
         assert_eq!(with.len() - bytes.len(), least(&page, "Image"));
     }
+}
+
+#[test]
+fn libraries_of_functions() {
+    let page = document("ARCHIVE.md");
+    let head: usize = fixed(&page, "Library").iter().map(|row| row.1).sum();
+    let length = |functions| Library { functions }.encode().unwrap().len();
+    assert_eq!(length(vec![]), head);
+    let (archive, _) = sample::archive_bytes();
+    let with = |notes| length(vec![Function::new(&archive, notes).unwrap()]);
+    let bare = head + archive.len() + least(&page, "Function");
+    assert_eq!(with(None), bare);
+    let notes = Notes::default();
+    let noted = bare + least(&page, "Notes");
+    assert_eq!(with(Some(notes.clone())), noted);
+    let frame = Frame {
+        name: "",
+        file: "",
+        line: 1,
+    };
+    let sites = vec![vec![frame]];
+    let count_of_frames = size_of::<u32>();
+    assert_eq!(
+        with(Some(Notes { sites, ..notes })),
+        noted + count_of_frames + least(&page, "Frame")
+    );
 }
 
 /// Bytes that `object`, appended to a manifest with a type for it, adds.

@@ -7,6 +7,7 @@ use bitcode_wire::archive::Archive;
 use bitcode_wire::error::ErrorPayload;
 use bitcode_wire::frame::{Directory, Header, OutputPayload, StageTimings};
 use bitcode_wire::handshake::{Answer, Hello, Preamble};
+use bitcode_wire::library::Library;
 use bitcode_wire::manifest::Manifest;
 use std::path::PathBuf;
 
@@ -98,6 +99,17 @@ fn archives() {
         &sample::full_manifest().encode().unwrap(),
     );
     assert_eq!(Manifest::decode(&bytes).unwrap(), sample::full_manifest());
+}
+
+#[test]
+fn libraries() {
+    let (small, full) = sample::archive_bytes();
+    let written = sample::library(&small, &full).encode().unwrap();
+    let bytes = golden("library-v1.bin", &written);
+    assert_eq!(
+        Library::decode(&bytes).unwrap(),
+        sample::library(&small, &full)
+    );
 }
 
 /// Code ids of the two archives, as `b3sum` prints them.

@@ -7,6 +7,7 @@ use bitcode_wire::archive::Archive;
 use bitcode_wire::error::ErrorPayload;
 use bitcode_wire::frame::{Directory, StageTimings};
 use bitcode_wire::handshake::{Answer, Hello, Preamble};
+use bitcode_wire::library::Library;
 use bitcode_wire::manifest::Manifest;
 
 /// A decoder that only says whether it took the bytes.
@@ -33,6 +34,12 @@ fn subjects() -> Vec<(&'static str, Vec<u8>, Takes, Takes)> {
             encoded(sample::full_archive()),
             |b| Archive::decode(b).is_ok(),
             bodies::archive,
+        ),
+        (
+            "library",
+            library(),
+            |b| Library::decode(b).is_ok(),
+            bodies::library,
         ),
         (
             "manifest",
@@ -83,6 +90,11 @@ fn subjects() -> Vec<(&'static str, Vec<u8>, Takes, Takes)> {
             bodies::timings,
         ),
     ]
+}
+
+fn library() -> Vec<u8> {
+    let (small, full) = sample::archive_bytes();
+    sample::library(&small, &full).encode().unwrap()
 }
 
 fn frame() -> Vec<u8> {

@@ -12,6 +12,7 @@ mod frame;
 mod golden;
 mod handshake;
 mod hostile;
+mod library;
 mod manifest;
 mod roundtrip;
 mod sample;

@@ -7,6 +7,7 @@ use bitcode_wire::frame::{
     Directory, Flags, Header, Kind, OutputPayload, SessionKeys, StageTimings, Stream,
 };
 use bitcode_wire::handshake::{Answer, Hello, Preamble, PreambleFlags, Refusal, Role, Welcome};
+use bitcode_wire::library::{Frame, Function, Library, Notes};
 use bitcode_wire::manifest::{
     ArrayObject, DataObject, Dependency, ElementFlags, Field, FieldKind, Manifest, Object,
     Relocation, TypeFlags, TypeObject,
@@ -391,4 +392,32 @@ pub(crate) fn refused() -> Answer {
         code: ErrorCode::SHUTTING_DOWN,
         message: "the node is stopping; try another".into(),
     })
+}
+
+/// The bytes of both archives.
+pub(crate) fn archive_bytes() -> (Vec<u8>, Vec<u8>) {
+    let bytes = |archive: Archive<'_>| archive.encode().unwrap().0;
+    (bytes(small_archive()), bytes(full_archive()))
+}
+
+/// A library of two functions: one with notes, one without.
+pub(crate) fn library<'a>(small: &'a [u8], full: &'a [u8]) -> Library<'a> {
+    let frame = |name, line| Frame {
+        name,
+        file: "größe.jl",
+        line,
+    };
+    let notes = Notes {
+        arguments: "Core.Tuple{Core.Int64}",
+        keywords: "Core.NamedTuple{(),Core.Tuple{}}",
+        result: "Core.Float64",
+        deferrable: vec![2],
+        sites: vec![vec![frame("inner", 3), frame("outer", 70_000)], vec![]],
+    };
+    Library {
+        functions: vec![
+            Function::new(full, Some(notes)).unwrap(),
+            Function::new(small, None).unwrap(),
+        ],
+    }
 }
