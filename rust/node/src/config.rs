@@ -64,53 +64,74 @@ pub enum ConfigError {
     },
 }
 
-/// The settings as they are written down: every one optional. Unknown names are refused, since a misspelt setting would
-/// silently do nothing.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
+/// The settings as they are written down, in a file or on the command line (docs/NODE.md): every one optional. Unknown names
+/// are refused, since a misspelt setting would silently do nothing.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, clap::Args)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 #[non_exhaustive]
 pub struct Wishes {
-    /// Address of the control channel: HOST:PORT, port 0 for any.
+    /// Where to listen, port 0 for any free one [default: 127.0.0.1:0]
+    #[arg(long, value_name = "HOST:PORT")]
     pub listen: Option<String>,
-    /// File with the key.
+    /// File with the key that origins must have, too; needed to listen on anything but loopback
+    #[arg(long, value_name = "FILE")]
     pub key_file: Option<PathBuf>,
-    /// `auto`, `shm`, `tcp`, or UCX's own names.
+    /// Transports: auto, shm, tcp, or a list in UCX's own words [default: auto]
+    #[arg(long, value_name = "NAMES")]
     pub transport: Option<String>,
-    /// Network devices that UCX may use.
+    /// Network devices that UCX may use, such as eth0,lo
+    #[arg(long, value_name = "NAMES")]
     pub net_devices: Option<String>,
-    /// Bytes of compiled code to keep.
+    /// Bytes of compiled code to keep [default: 268435456]
+    #[arg(long, value_name = "BYTES")]
     pub cache_bytes: Option<u64>,
-    /// Directory where compiled objects are kept for later nodes.
+    /// Directory, for this user alone, where compiled objects are kept, so that a restarted node need not compile again
+    #[arg(long, value_name = "DIRECTORY")]
     pub object_cache: Option<PathBuf>,
-    /// Bytes of compiled objects to keep there.
+    /// Bytes of compiled objects to keep there [default: 1073741824]
+    #[arg(long, value_name = "BYTES")]
     pub object_cache_bytes: Option<u64>,
-    /// Run native images only, and compile nothing.
+    /// Run native images only, and compile nothing
+    #[arg(long, num_args = 0, default_missing_value = "true")]
     pub no_jit: Option<bool>,
-    /// The longest frame.
+    /// The longest frame to take or send [default: 4294967296]
+    #[arg(long, value_name = "BYTES")]
     pub max_frame: Option<u64>,
-    /// Bytes of memory that one call may use.
+    /// Bytes of memory that one call may use; more is an OutOfMemoryError [default: 8589934592]
+    #[arg(long, value_name = "BYTES")]
     pub call_memory: Option<u64>,
-    /// Bytes that segments may take.
+    /// Bytes that segments may take, memory that origins read and write themselves; 0 for none [default: 1073741824]
+    #[arg(long, value_name = "BYTES")]
     pub segment_bytes: Option<u64>,
-    /// Collect whenever a call has taken so many bytes.
+    /// Collect garbage whenever a call has taken so many bytes: few of them find mistakes [default: as it pays]
+    #[arg(long, value_name = "BYTES")]
     pub collect_after: Option<u64>,
-    /// What to log: a level, or a list such as `warn,bitcode_node=debug`.
+    /// What to log: a level, or a list such as warn,bitcode_node=debug [default: info]
+    #[arg(long, value_name = "FILTER")]
     pub log: Option<String>,
-    /// `text` or `json`.
+    /// How log lines look: text or json [default: text]
+    #[arg(long, value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,
-    /// Threads that run shipped code.
+    /// Threads that run shipped code [default: one per core]
+    #[arg(long, value_name = "COUNT")]
     pub threads: Option<usize>,
-    /// Microseconds that the node goes on looking for frames before it sleeps.
+    /// Microseconds to go on looking for frames before sleeping [default: 50]
+    #[arg(long, value_name = "MICROSECONDS")]
     pub spin_us: Option<u64>,
-    /// CPU to compile for, in LLVM's words.
+    /// CPU to compile for, in LLVM's words [default: the one it runs on]
+    #[arg(long, value_name = "NAME")]
     pub cpu: Option<String>,
-    /// C libraries that shipped code may call besides the default ones: names, or paths to files.
+    /// C library that shipped code may call besides the default ones: a name such as libz.so.1, or a path; repeatable
+    #[arg(long, value_name = "NAME")]
     pub allow_library: Option<Vec<String>>,
-    /// C libraries of the default ones that it may not call; `all` for all of them.
+    /// C library of the default ones that shipped code may not call, or all; repeatable
+    #[arg(long, value_name = "NAME")]
     pub deny_library: Option<Vec<String>>,
-    /// Stop when standard input ends.
+    /// Stop when standard input ends, that is, when the parent process is gone
+    #[arg(long, num_args = 0, default_missing_value = "true")]
     pub exit_on_stdin_eof: Option<bool>,
-    /// Milliseconds that running calls get when the node is told to stop.
+    /// What running calls get when told to stop [default: 1000]
+    #[arg(long, value_name = "MILLISECONDS")]
     pub grace_ms: Option<u64>,
 }
 
@@ -451,6 +472,55 @@ mod tests {
                 ConfigError::Setting { .. } | ConfigError::Transport(_)
             );
             assert!(told, "{error}");
+        }
+    }
+
+    /// The table of docs/NODE.md, made from the settings.
+    fn table() -> String {
+        let command = <Wishes as clap::Args>::augment_args(clap::Command::new("bitcode-node"));
+        let row = |argument: &clap::Arg| {
+            let name = argument.get_long().unwrap();
+            let help = argument.get_help().unwrap().to_string();
+            let (meaning, default) = match help.split_once(" [default: ") {
+                Some((meaning, default)) => (meaning, default.strip_suffix(']').unwrap()),
+                None => (help.as_str(), "none"),
+            };
+            let value = match argument.get_value_names().unwrap_or_default() {
+                _ if argument.get_num_args() == Some(0.into()) => "true",
+                [value] => value.as_str(),
+                several => panic!("{name} has the values {several:?}"),
+            };
+            format!("| `{name}` | {value} | {meaning} | {default} |\n")
+        };
+        command.get_arguments().map(row).collect()
+    }
+
+    #[test]
+    fn the_settings_are_documented() {
+        let page = include_str!("../../../docs/NODE.md");
+        assert!(page.contains(&table()), "docs/NODE.md wants\n{}", table());
+    }
+
+    #[test]
+    fn the_defaults_are_what_they_are_said_to_be() {
+        let config = Wishes::default().decide().unwrap();
+        let defaults = [
+            ("listen", config.listen[0].to_string()),
+            ("transport", "auto".into()),
+            ("cache-bytes", config.engine.cache_bytes.to_string()),
+            ("object-cache-bytes", OBJECT_CACHE_BYTES.to_string()),
+            ("max-frame", config.engine.max_frame.to_string()),
+            ("call-memory", config.jit.limits.memory.to_string()),
+            ("segment-bytes", config.engine.segment_bytes.to_string()),
+            ("spin-us", config.pool.spin.as_micros().to_string()),
+            ("grace-ms", config.grace.as_millis().to_string()),
+        ];
+        assert_eq!(config.fabric.transport, TransportChoice::Auto);
+        for (name, value) in defaults {
+            let said = table().lines().any(|row| {
+                row.starts_with(&format!("| `{name}` |")) && row.ends_with(&format!("| {value} |"))
+            });
+            assert!(said, "{name} is {value} by default");
         }
     }
 }
