@@ -108,7 +108,7 @@ pub(crate) fn bad(what: &str) -> ClientError {
     ClientError::BadArgument(format!("{what} is null, or not what it should be"))
 }
 
-/// What functions that answer with a status say to a bad handle, and after a panic.
+/// What functions that answer with a status say to a bad handle.
 pub(crate) const REFUSED: i32 = BC_E_BAD_ARGUMENT;
 /// What functions that answer with a status say after a panic.
 pub(crate) const PANICKED: i32 = BC_E_INTERNAL;

@@ -144,11 +144,17 @@ pub trait Fabric: Send + Sync {
     ///
     /// Each peer has a way in of its own: what one of them does to it, even by dying in the middle of a write, does not
     /// concern the others.
+    ///
+    /// # Errors
+    /// There are too many peers, or the system or UCX gives no more.
     fn open_peer(&self) -> Result<(PeerId, Vec<u8>), TransportError>;
 
     /// Tells where the peer is: the address that its own [`Fabric::open_peer`] gave. Returns before anything has been
     /// exchanged with it: that it cannot be reached shows as [`Sink::peer_failed`]. The address must come from an
-    /// authenticated source. After an error the peer is still there, and may be connected or removed.
+    /// authenticated source.
+    ///
+    /// # Errors
+    /// No such peer, or the address is none. The peer is still there, and may be connected or removed.
     fn connect_peer(&self, peer: PeerId, address: &[u8]) -> Result<(), TransportError>;
 
     /// Forgets a peer at once, connected or not: what was not sent yet is dropped, pending sends end with an error (told by
@@ -158,8 +164,11 @@ pub trait Fabric: Send + Sync {
     /// Sends a frame whose body is the concatenation of `body`.
     ///
     /// [`SendStatus::Done`]: nothing of `body` is looked at again. [`SendStatus::Pending`]: the lasting and shared
-    /// segments are read until [`Sink::sent`] reports `token`; borrowed ones were copied. After an error nothing was
-    /// sent and nothing is looked at again. A send never blocks for the receiver.
+    /// segments are read until [`Sink::sent`] reports `token`; borrowed ones were copied. A send never blocks for the
+    /// receiver.
+    ///
+    /// # Errors
+    /// No such peer, it has failed, or the body is too large. Nothing was sent and nothing is looked at again.
     fn send(
         &self,
         to: PeerId,

@@ -56,7 +56,7 @@ codes! {
     FAULT = 9;
     /// The node is shutting down and takes no calls.
     SHUTTING_DOWN = 10;
-    /// A frame, a result or an archive is over a limit.
+    /// A frame, a result or an archive is over a limit, or there are too many sessions.
     TOO_LARGE = 11;
     /// The node knows what is asked for, and cannot do it.
     UNSUPPORTED = 12;

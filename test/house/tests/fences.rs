@@ -10,7 +10,6 @@ const CCALL_ROOMS: &[&str] = &[
     "julia/abi/",
     "julia/marshal/",
     "julia/hop/",
-    "julia/xrdma/",
     "julia/capture/libraries.jl",
     "julia/capture/ordinary.jl",
     "julia/capture/output.jl",

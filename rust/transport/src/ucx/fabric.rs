@@ -45,6 +45,9 @@ pub struct UcxFabric {
 
 impl UcxFabric {
     /// Opens the transports that the settings allow.
+    ///
+    /// # Errors
+    /// The settings make no sense to UCX, or it cannot start here.
     pub fn new(settings: &Settings) -> Result<Self, TransportError> {
         let context = Context::new(settings)?;
         let description = context.resources().join(",");
