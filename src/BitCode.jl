@@ -31,6 +31,8 @@ export launch, connect, nodes, Node
 export @remote, remotecall, remotecall_fetch, remotecall_wait, remote_do
 export RemoteException, CaptureError
 
+include("../julia/abi/version.jl")
+
 # `print`, `println` and `@show` are ours from here on.
 include("../julia/node/printing.jl")
 

@@ -44,18 +44,19 @@ else
         ccall(:jl_create_native, NativeCode, (Vector{MethodInstance}, LLVM.SharedModuleRef, Ptr{Base.CodegenParams}, Cint, Cint, Cint, Csize_t),
             instances, C_NULL, Ref(parameters), 1, 0, 0, world)
 
+    # `action(module)`, where the module must not be kept.
+    function act_on_module(lent::Ptr{Cvoid}, mod::ModuleRef)
+        place = unsafe_pointer_to_objref(lent)::Base.RefValue{Any}
+        action = place[][1]
+        place[] = (action, action(mod))
+        return C_NULL
+    end
     function with_module(action, native::NativeCode)
         shared = ccall(:jl_get_llvm_module, LLVM.SharedModuleRef, (NativeCode,), native)
         lent = Ref{Any}((action, nothing))
         GC.@preserve lent LLVM.OrcThreadSafeModuleWithModuleDo(shared, @cfunction(act_on_module, Ptr{Cvoid}, (Ptr{Cvoid}, ModuleRef)),
             pointer_from_objref(lent))
         return lent[][2]
-    end
-    function act_on_module(lent::Ptr{Cvoid}, mod::ModuleRef)
-        place = unsafe_pointer_to_objref(lent)::Base.RefValue{Any}
-        action = place[][1]
-        place[] = (action, action(mod))
-        return C_NULL
     end
 
     # Nothing exported frees the descriptor, and the module belongs to it: what can be freed is what the module holds.
@@ -120,7 +121,14 @@ end
 # Modules
 
 # The module whose variable `name` is in `m`, or `nothing`.
-owner_of(m::Module, name::Symbol) = ccall(:jl_binding_owner, Any, (Any, Any), m, name)::Union{Module,Nothing}
+@static if VERSION < v"1.9-"
+    owner_of(m::Module, name::Symbol) = ccall(:jl_binding_owner, Any, (Any, Any), m, name)::Union{Module,Nothing}
+else
+    function owner_of(m::Module, name::Symbol)
+        owner = ccall(:jl_get_module_of_binding, Ptr{Cvoid}, (Any, Any), m, name)
+        return owner == C_NULL ? nothing : unsafe_pointer_to_objref(owner)::Module
+    end
+end
 
 # Symbols
 

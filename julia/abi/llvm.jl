@@ -170,7 +170,14 @@ const SharedModuleRef = Ptr{Cvoid}
 @llvm DIFileGetFilename(file::Ptr{Cvoid}, length::Ptr{Cuint})::Ptr{UInt8}
 @llvm CreateDIBuilder(mod::ModuleRef)::Ptr{Cvoid}
 @llvm DIBuilderCreateFile(builder::Ptr{Cvoid}, name::Cstring, length::Csize_t, directory::Cstring, directory_length::Csize_t)::Ptr{Cvoid}
-@llvm DIBuilderCreateCompileUnit(builder::Ptr{Cvoid}, language::Cint, file::Ptr{Cvoid}, producer::Cstring, producer_length::Csize_t, optimized::Cint, flags::Cstring, flags_length::Csize_t, version::Cuint, split_name::Cstring, split_length::Csize_t, kind::Cint, id::Cuint, split_inlining::Cint, for_profiling::Cint)::Ptr{Cvoid}
+# Newer ones want to know of Apple's SDK, too.
+@static if VERSION < v"1.9-"
+    @llvm DIBuilderCreateCompileUnit(builder::Ptr{Cvoid}, language::Cint, file::Ptr{Cvoid}, producer::Cstring, producer_length::Csize_t, optimized::Cint, flags::Cstring, flags_length::Csize_t, version::Cuint, split_name::Cstring, split_length::Csize_t, kind::Cint, id::Cuint, split_inlining::Cint, for_profiling::Cint)::Ptr{Cvoid}
+else
+    @llvm DIBuilderCreateCompileUnit(builder::Ptr{Cvoid}, language::Cint, file::Ptr{Cvoid}, producer::Cstring, producer_length::Csize_t, optimized::Cint, flags::Cstring, flags_length::Csize_t, version::Cuint, split_name::Cstring, split_length::Csize_t, kind::Cint, id::Cuint, split_inlining::Cint, for_profiling::Cint, root::Cstring, root_length::Csize_t, sdk::Cstring, sdk_length::Csize_t)::Ptr{Cvoid}
+    DIBuilderCreateCompileUnit(builder, language, file, producer, producer_length, optimized, flags, flags_length, version, split_name, split_length, kind, id, split_inlining, for_profiling) =
+        DIBuilderCreateCompileUnit(builder, language, file, producer, producer_length, optimized, flags, flags_length, version, split_name, split_length, kind, id, split_inlining, for_profiling, "", 0, "", 0)
+end
 @llvm DIBuilderCreateSubroutineType(builder::Ptr{Cvoid}, file::Ptr{Cvoid}, types::Ptr{Cvoid}, n::Cuint, flags::Cint)::Ptr{Cvoid}
 @llvm DIBuilderCreateFunction(builder::Ptr{Cvoid}, scope::Ptr{Cvoid}, name::Cstring, length::Csize_t, linkage::Cstring, linkage_length::Csize_t, file::Ptr{Cvoid}, line::Cuint, type::Ptr{Cvoid}, is_local::Cint, is_definition::Cint, scope_line::Cuint, flags::Cint, optimized::Cint)::Ptr{Cvoid}
 @llvm DIBuilderCreateDebugLocation(context::ContextRef, line::Cuint, column::Cuint, scope::Ptr{Cvoid}, inlined_at::Ptr{Cvoid})::Ptr{Cvoid}
@@ -229,6 +236,8 @@ const SharedModuleRef = Ptr{Cvoid}
 @llvm SetInstDebugLocation(builder::BuilderRef, instruction::ValueRef)::Cvoid
 @llvm BuildAlloca(builder::BuilderRef, type::TypeRef, name::Cstring)::ValueRef
 @llvm BuildIntToPtr(builder::BuilderRef, value::ValueRef, type::TypeRef, name::Cstring)::ValueRef
+@llvm BuildTrunc(builder::BuilderRef, value::ValueRef, type::TypeRef, name::Cstring)::ValueRef
+@llvm BuildSExt(builder::BuilderRef, value::ValueRef, type::TypeRef, name::Cstring)::ValueRef
 @llvm BuildPtrToInt(builder::BuilderRef, value::ValueRef, type::TypeRef, name::Cstring)::ValueRef
 @llvm BuildLoad(builder::BuilderRef, pointer::ValueRef, name::Cstring)::ValueRef
 @llvm BuildStore(builder::BuilderRef, value::ValueRef, pointer::ValueRef)::ValueRef

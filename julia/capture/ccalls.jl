@@ -9,7 +9,7 @@ function read_symbols(file)
     lines = (strip(first(split(line, '#'))) for line in eachline(file))
     return Set{String}(line for line in lines if !isempty(line))
 end
-const SUPPORTED = read_symbols(SYMBOLS_FILE)
+const SUPPORTED = setdiff(read_symbols(SYMBOLS_FILE), ANSWERED_OTHERWISE)
 
 # Some C functions have several names or are chosen when the process starts (memcpy…), so an address alone does not say which was
 # meant: first ask what the supported names stand for in this process.
@@ -59,6 +59,9 @@ function note_library!(work, name::String, library::AbstractString)
     implied = implied_library(name)
     if !isempty(implied)
         work.libraries[name] = implied
+    elseif startswith(basename(library), "libblastrampoline")
+        # Which library it leads to is this process's business; a node has one for each size of integers.
+        work.libraries[name] = endswith(name, "64_") ? "libopenblas64_" : "libopenblas"
     elseif !is_plain_library(library)
         work.libraries[name] = library_name(library)
     end

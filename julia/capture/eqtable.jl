@@ -89,5 +89,11 @@ function eqtable_next(table::Vector{Any}, from::Integer)
     return typemax(UInt64)
 end
 
+symbol_identity(symbol::Symbol) = Base.hash_64_64(-unsafe_load(Ptr{UInt}(ccall(:jl_value_ptr, Ptr{Cvoid}, (Any,), symbol)), 3))
+
 merge!(STAND_INS, Dict{String,Any}("jl_eqtable_get" => eqtable_get, "jl_eqtable_put" => eqtable_put, "jl_eqtable_pop" => eqtable_pop,
     "jl_eqtable_nextind" => eqtable_next, "jl_idtable_rehash" => eqtable_rehash))
+
+# The `objectid` of a symbol, from the hash that a node keeps in it (docs/ABI.md, "Objects"), which is that of Julia 1.5: 1.7 mixed it once more
+# (src/symbol.c, `hash_symbol`).
+VERSION < v"1.7-" || (STAND_INS["jl_object_id"] = symbol_identity)

@@ -34,7 +34,6 @@ end
 end
 
 # What a type consists of: settled where the type is known, refused where it is not (`type_details`).
-const TYPE_DETAILS = (:types, :names, :parameters)
 # What else a type says of itself in plain values. A node's types say the same; but of a type that is one constant Julia's compiler looks it
 # up by name.
 const TYPE_TRAITS = filter(name -> isbitstype(fieldtype(DataType, name)) && fieldtype(DataType, name) != Ptr{Cvoid}, fieldnames(DataType))

@@ -66,8 +66,7 @@ function element_stand_in(body::Body, operands)
     length(operands) == 3 || return nothing
     array = constant(body, operands[2])
     array === nothing && return nothing
-    tiles = (LinearAlgebra.Abuf, LinearAlgebra.Bbuf, LinearAlgebra.Cbuf)
-    return any(buffers -> buffers === something(array), tiles) ? tile : nothing
+    return any(buffers -> buffers === something(array), thread_buffers()) ? tile : nothing
 end
 
 # Regular expressions
@@ -115,7 +114,7 @@ function text_of_big(x::BigFloat, format::String)
 end
 
 FUNCTION_STAND_INS[Base.MPFR.string_mpfr] = text_of_big
-FUNCTION_STAND_INS[Random.default_rng] = default_generator
+haskey(FUNCTIONS_OF_THREADS, :generator) && (FUNCTION_STAND_INS[FUNCTIONS_OF_THREADS.generator] = default_generator)
 FUNCTION_STAND_INS[Random.make_seed] = random_seed
 FUNCTION_STAND_INS[Base.compile] = compile_regex
 FUNCTION_STAND_INS[Base.PCRE.get_local_match_context] = match_context

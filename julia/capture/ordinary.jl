@@ -19,6 +19,9 @@ function global_stand_in(m::Module, name::Symbol)
     return found !== nothing && found[1] === Codegen.owner_of(m, name) ? found[2] : nothing
 end
 
+# What a variable of a module is read by.
+const GETTERS = isdefined(Core, :getglobal) ? (getfield, getproperty, Core.getglobal) : (getfield, getproperty)
+
 # The variable that an expression reads: `m.name`, or `getfield(m, :name)`.
 function variable_read(body::Body, @nospecialize(e))
     e isa GlobalRef && return e
@@ -27,7 +30,7 @@ function variable_read(body::Body, @nospecialize(e))
     length(arguments) == 2 || return nothing
     parts = map(x -> constant(body, x), (f, arguments[1], arguments[2]))
     any(isnothing, parts) && return nothing
-    reads = something(parts[1]) in (getfield, getproperty) && something(parts[2]) isa Module && something(parts[3]) isa Symbol
+    reads = something(parts[1]) in GETTERS && something(parts[2]) isa Module && something(parts[3]) isa Symbol
     return reads ? GlobalRef(something(parts[2]), something(parts[3])) : nothing
 end
 
@@ -131,10 +134,11 @@ STAND_INS["jl_gf_invoke_lookup"] = method_for
 
 function register_stand_ins!()
     for (f, stand_in) in (display => display_text, sleep => sleep_here, Base._trywait => wait_for_timer,
-            Base.Grisu.getbuf => digits_buffer, hasmethod => has_method,
+            hasmethod => has_method,
             fieldtype => field_type, fieldnames => field_names, fieldcount => field_count, fieldtypes => field_types)
         FUNCTION_STAND_INS[f] = stand_in
     end
+    haskey(FUNCTIONS_OF_THREADS, :digits) && (FUNCTION_STAND_INS[FUNCTIONS_OF_THREADS.digits] = digits_buffer)
     # What inlining leaves of a function with keywords is its body.
     for name in names(Base; all=true)
         startswith(string(name), "#Timer#") || continue

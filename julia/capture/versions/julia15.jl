@@ -6,7 +6,8 @@
 #   questions    builtin_type, inferred_source, return_type, infer!, CALL_LATEST
 #   emission     emit(instances, world, rewrite!) -> Emitted, typed_context, normalise!
 #   conventions  JLCALL, JLCALL_EXTRA (calling conventions), is_object_type, runtime_name
-#   memory       is_binding_tag, binding_at, THREAD_STATE
+#   memory       is_binding_tag, binding_at, THREAD_STATE, TYPE_DETAILS, ANSWERED_OTHERWISE
+#   library      thread_buffers, FUNCTIONS_OF_THREADS
 
 # Inferred code
 
@@ -138,3 +139,16 @@ end
 # Bytes of the thread's state that shipped code may read: thread id, address of the safepoint page.
 const THREAD_STATE = (16:17, 32:39)
 
+# Fields of types that a node does not have, or elsewhere.
+const TYPE_DETAILS = (:types, :names, :parameters)
+
+# Functions that answer otherwise on a node than here.
+const ANSWERED_OTHERWISE = ()
+
+# Julia's library
+
+# Constant arrays of buffers, one for each thread.
+thread_buffers() = (LinearAlgebra.Abuf, LinearAlgebra.Bbuf, LinearAlgebra.Cbuf)
+
+# Functions that give what is kept for each thread or task, by what it is.
+const FUNCTIONS_OF_THREADS = (digits=Base.Grisu.getbuf, generator=Random.default_rng)

@@ -226,10 +226,10 @@ impl Jit {
     }
 }
 
-/// The archive's ABI must be this build's.
+/// The archive's ABI must be one of this build's.
 pub(crate) fn check_abi(manifest: &Manifest<'_>) -> Result<(), JitError> {
-    let offered = bitcode_runtime::layout::ABI;
-    if manifest.abi == offered {
+    let offered = crate::abis();
+    if offered.contains(&manifest.abi) {
         return Ok(());
     }
     Err(JitError::Abi {

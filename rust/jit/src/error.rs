@@ -10,12 +10,12 @@ use std::fmt;
 #[non_exhaustive]
 pub enum JitError {
     /// The archive was made for another object layout: the origin's Julia is another version.
-    #[error("the archive needs the ABI {found:?}; this node offers {offered:?}")]
+    #[error("the archive needs the ABI {found}; this node offers {}", offered.join(", "))]
     Abi {
         /// What the archive says.
         found: String,
         /// What there is.
-        offered: &'static str,
+        offered: &'static [&'static str],
     },
     /// A native image was made for another build of the runtime, whose thread state lies otherwise.
     #[error(
@@ -234,7 +234,7 @@ mod tests {
         assert_eq!(
             JitError::Abi {
                 found: "julia-9".into(),
-                offered: "julia-1.5-64le"
+                offered: &["julia-1.5-64le"]
             }
             .code(),
             ErrorCode::BAD_ABI

@@ -43,5 +43,5 @@ pub use target::Target;
 
 /// The ABIs whose archives this node runs.
 pub fn abis() -> &'static [&'static str] {
-    &[bitcode_runtime::layout::ABI]
+    &bitcode_runtime::layout::ABIS
 }

@@ -335,7 +335,7 @@ fn too_many_functions() {
 fn other_abis_and_other_images() {
     let case = Case::new(&format!("{ENTRY}\nret i32 0\n}}"));
     let mut archive = case.archive();
-    archive.manifest.abi = "julia-1.10-64le";
+    archive.manifest.abi = "julia-1.4-64le";
     assert_eq!(
         compile(&JIT, &archive).unwrap_err().code(),
         ErrorCode::BAD_ABI

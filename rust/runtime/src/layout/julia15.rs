@@ -8,6 +8,10 @@ use std::mem::{offset_of, size_of};
 
 /// The archive's `abi` that this file describes.
 pub const ABI: &str = "julia-1.5-64le";
+/// Those whose code runs on it: capture makes what the code generator of 1.10 leaves into what that of 1.5 leaves (tags of
+/// objects above all), arrays, strings, symbols and structs lie alike in both, and of a `DataType` only the fields that lie
+/// alike are read.
+pub const ABIS: [&str; 2] = [ABI, "julia-1.10-64le"];
 
 /// Bytes of the tag word before every object.
 pub const TAG_BYTES: usize = 8;

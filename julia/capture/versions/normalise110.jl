@@ -1,0 +1,184 @@
+# What the code generator of Julia 1.10 leaves to its own later passes, made into what that of 1.5 leaves to them; nodes know that one.
+#
+#   julia.call(f, F, arguments…)            a call of f in the convention JLCALL; julia.call2 has one argument more, and JLCALL_EXTRA
+#   tags of objects                         since 1.10 small numbers for some types, else addresses: here symbols of types, as a node has them
+#   julia.get_pgcstack()                    where the task keeps its frames: what is reached from there, the code of a node does not need
+#   julia.cpu.have_fma.f64()                the answer of this processor, so that a remote call gives the bits of the local one
+#   ijl_…                                   jl_…
+#   jl_boxed_uint8_cache[i]                 jl_box_uint8(i), and the same of int8
+
+function normalise!(work)
+    portable = work.portable
+    take_calls_apart!(work)
+    name_tags!(work)
+    forget_tasks!(portable)
+    answer_for_processor!(portable)
+    name_runtime!(portable)
+    box_bytes!(portable)
+end
+
+calls_of(portable::Portable, name::String) =
+    (f = LLVM.GetNamedFunction(portable.mod, name); LLVM.isnull(f) ? LLVM.ValueRef[] : [c for c in LLVM.Users(f) if is_opcode(c, LLVM.CALL)])
+
+replace_value!(old::LLVM.ValueRef, new::LLVM.ValueRef) = (LLVM.ReplaceAllUsesWith(old, new); LLVM.InstructionEraseFromParent(old))
+
+# Calls
+
+function take_calls_apart!(work)
+    portable = work.portable
+    for (name, convention, leading) in (("julia.call", JLCALL, 1), ("julia.call2", JLCALL_EXTRA, 2)), call in calls_of(portable, name)
+        target = LLVM.GetOperand(call, 0)
+        operands = LLVM.ValueRef[LLVM.GetOperand(call, i) for i in 1:LLVM.GetNumArgOperands(call)-1]
+        LLVM.PositionBuilderBefore(portable.builder, call)
+        made = runtime_call!(portable, target, LLVM.TypeOf(call), operands)
+        LLVM.SetInstructionCallConv(made, convention)
+        replace_value!(call, made)
+    end
+    # LLVM believes what it sees of a function's body, and takes a call in another convention for one that never comes.
+    lower_jlcalls!(call -> (f = callee(call); !LLVM.isnull(f) && is_definition(f)), work)
+end
+
+# Tags
+
+# An object's tag is asked for by `julia.typeof`, and compared with numbers: as a number itself, or in the test whether it is a small one.
+function name_tags!(work)
+    tags = LLVM.ValueRef[]
+    for call in calls_of(work.portable, "julia.typeof")
+        numbers_from!(tags, call)
+    end
+    seen = Set{LLVM.ValueRef}()
+    while !isempty(tags)
+        tag = pop!(tags)
+        tag in seen && continue
+        push!(seen, tag)
+        for user in collect(LLVM.Users(tag))
+            is_instruction(user) || continue
+            opcode = LLVM.GetInstructionOpcode(user)
+            if opcode == LLVM.ICMP && LLVM.GetICmpPredicate(user) == LLVM.UNSIGNED_LESS
+                replace_value!(user, LLVM.ConstNull(LLVM.TypeOf(user)))
+            elseif opcode in (LLVM.ICMP, LLVM.PHI, LLVM.SELECT)
+                name_constant_tags!(work, user)
+                opcode == LLVM.ICMP ? append!(tags, joined_tags(user)) : push!(tags, user)
+            end
+        end
+        is_opcode(tag, LLVM.PHI) || is_opcode(tag, LLVM.SELECT) || continue
+        name_constant_tags!(work, tag)
+        append!(tags, joined_tags(tag))
+    end
+    for call in calls_of(work.portable, "julia.gc_alloc_obj")
+        name_allocated_type!(work, call)
+    end
+end
+
+# The numbers that a pointer is made into.
+function numbers_from!(numbers::Vector{LLVM.ValueRef}, pointer::LLVM.ValueRef)
+    for user in LLVM.Users(pointer)
+        is_instruction(user) || continue
+        opcode = LLVM.GetInstructionOpcode(user)
+        if opcode == LLVM.PTR_TO_INT
+            push!(numbers, user)
+        elseif opcode == LLVM.BIT_CAST || opcode == LLVM.ADDRESS_SPACE_CAST ||
+               (opcode == LLVM.CALL && (f = callee(user); !LLVM.isnull(f) && LLVM.name_of(f) == "julia.pointer_from_objref"))
+            numbers_from!(numbers, user)
+        end
+    end
+end
+
+joined_tags(value::LLVM.ValueRef) = LLVM.ValueRef[operand for operand in tag_operands(value) if is_opcode(operand, LLVM.PHI) || is_opcode(operand, LLVM.SELECT)]
+tag_operands(value::LLVM.ValueRef) = (LLVM.GetOperand(value, i) for i in tag_places(value))
+tag_places(value::LLVM.ValueRef) = (LLVM.GetInstructionOpcode(value) == LLVM.SELECT ? 1 : 0):LLVM.GetNumOperands(value)-1
+
+# Among the operands of a comparison (or of what joins tags) a number is a type; zero is none.
+function name_constant_tags!(work, value::LLVM.ValueRef)
+    for i in tag_places(value)
+        operand = LLVM.GetOperand(value, i)
+        LLVM.GetValueKind(operand) == LLVM.KIND_CONSTANT_INT || continue
+        tag = LLVM.ConstIntGetZExtValue(operand)
+        tag == 0 && continue
+        LLVM.SetOperand(value, i, LLVM.ConstPtrToInt(type_symbol(work, Codegen.type_of_tag(tag)), LLVM.TypeOf(operand)))
+    end
+end
+
+function name_allocated_type!(work, call::LLVM.ValueRef)
+    operand = LLVM.GetOperand(call, 2)
+    literal = uncast(operand)
+    LLVM.GetValueKind(literal) == LLVM.KIND_CONSTANT_EXPRESSION && LLVM.GetConstOpcode(literal) == LLVM.INT_TO_PTR || return
+    number = LLVM.GetOperand(literal, 0)
+    LLVM.GetValueKind(number) == LLVM.KIND_CONSTANT_INT || return
+    symbol = type_symbol(work, Codegen.type_of_tag(LLVM.ConstIntGetZExtValue(number)))
+    LLVM.SetOperand(call, 2, pointer_as(symbol, LLVM.TypeOf(operand)))
+end
+
+function type_symbol(work, @nospecialize(T))
+    address = Codegen.address_of_object(T)
+    k = get(work.by_address, address, 0)
+    return k == 0 ? add_constant!(work, address, Constant(T, nothing)) : constant_global(work, k)
+end
+
+# Tasks
+
+# Allocation is told the task: a node knows who asks. Nothing else of a task is there.
+function forget_tasks!(portable::Portable)
+    for call in calls_of(portable, "julia.gc_alloc_obj")
+        LLVM.SetOperand(call, 0, LLVM.ConstNull(LLVM.TypeOf(LLVM.GetOperand(call, 0))))
+    end
+    for call in calls_of(portable, "julia.get_pgcstack")
+        erase_unused!(call)
+    end
+end
+
+# Erases what only computes, if nobody uses it in the end.
+function erase_unused!(value::LLVM.ValueRef)
+    for user in collect(LLVM.Users(value))
+        is_instruction(user) && LLVM.GetInstructionOpcode(user) in (LLVM.BIT_CAST, LLVM.GEP, LLVM.LOAD, LLVM.PTR_TO_INT, LLVM.ADDRESS_SPACE_CAST) && erase_unused!(user)
+    end
+    is_used(value) || LLVM.InstructionEraseFromParent(value)
+    return nothing
+end
+
+# The processor
+
+function answer_for_processor!(portable::Portable)
+    for (name, T) in (("julia.cpu.have_fma.f32", Float32), ("julia.cpu.have_fma.f64", Float64)), call in calls_of(portable, name)
+        replace_value!(call, LLVM.ConstInt(LLVM.TypeOf(call), UInt64(Core.Intrinsics.have_fma(T)), 0))
+    end
+end
+
+# Names
+
+function name_runtime!(portable::Portable)
+    for walk in (LLVM.Functions, LLVM.Globals), value in walk(portable.mod)
+        is_definition(value) && continue
+        name = LLVM.name_of(value)
+        plain = runtime_name(name)
+        plain == name && continue
+        twin = walk === LLVM.Functions ? LLVM.GetNamedFunction(portable.mod, plain) : LLVM.GetNamedGlobal(portable.mod, plain)
+        if LLVM.isnull(twin)
+            LLVM.rename!(value, plain)
+        else
+            LLVM.ReplaceAllUsesWith(value, LLVM.ConstBitCast(twin, LLVM.TypeOf(value)))
+        end
+    end
+end
+
+# Boxes
+
+# Boxed bytes are taken from a table of Julia's; a node has its own behind the functions that box.
+function box_bytes!(portable::Portable)
+    for (table, box, signed) in (("jl_boxed_int8_cache", "jl_box_int8", true), ("jl_boxed_uint8_cache", "jl_box_uint8", false))
+        g = LLVM.GetNamedGlobal(portable.mod, table)
+        LLVM.isnull(g) && continue
+        for place in collect(LLVM.Users(g))
+            is_opcode(place, LLVM.GEP) || (LLVM.GetValueKind(place) == LLVM.KIND_CONSTANT_EXPRESSION && LLVM.GetConstOpcode(place) == LLVM.GEP) || continue
+            index = LLVM.GetOperand(place, LLVM.GetNumOperands(place) - 1)
+            for load in collect(LLVM.Users(place))
+                is_opcode(load, LLVM.LOAD) || continue
+                LLVM.PositionBuilderBefore(portable.builder, load)
+                byte = LLVM.BuildTrunc(portable.builder, index, LLVM.Int8TypeInContext(portable.context), "")
+                # C takes a byte in a whole register, with its sign.
+                wide = signed ? LLVM.BuildSExt(portable.builder, byte, LLVM.TypeOf(index), "") : index
+                replace_value!(load, runtime_call!(portable, box, LLVM.TypeOf(load), LLVM.ValueRef[wide]))
+            end
+        end
+    end
+end
