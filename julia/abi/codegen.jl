@@ -182,6 +182,9 @@ end
 
 address_of_object(@nospecialize(object)) = UInt(ccall(:jl_value_ptr, Ptr{Cvoid}, (Any,), object))
 
+# `objectid`, without the question whether the compiler may settle it.
+object_id(@nospecialize(object)) = ccall(:jl_object_id, UInt, (Any,), object)
+
 object_at(address::UInt) = unsafe_pointer_to_objref(Ptr{Cvoid}(address))
 
 # The bytes after the elements of an array of a union of bits types, which say what each element is.

@@ -236,8 +236,6 @@ end
 @llvm SetInstDebugLocation(builder::BuilderRef, instruction::ValueRef)::Cvoid
 @llvm BuildAlloca(builder::BuilderRef, type::TypeRef, name::Cstring)::ValueRef
 @llvm BuildIntToPtr(builder::BuilderRef, value::ValueRef, type::TypeRef, name::Cstring)::ValueRef
-@llvm BuildTrunc(builder::BuilderRef, value::ValueRef, type::TypeRef, name::Cstring)::ValueRef
-@llvm BuildSExt(builder::BuilderRef, value::ValueRef, type::TypeRef, name::Cstring)::ValueRef
 @llvm BuildPtrToInt(builder::BuilderRef, value::ValueRef, type::TypeRef, name::Cstring)::ValueRef
 @llvm BuildLoad(builder::BuilderRef, pointer::ValueRef, name::Cstring)::ValueRef
 @llvm BuildStore(builder::BuilderRef, value::ValueRef, pointer::ValueRef)::ValueRef

@@ -29,3 +29,11 @@ symbol_bytes(address::UInt) = Int(ccall(:strlen, Csize_t, (Ptr{UInt8},), Ptr{UIn
 
 # Where an array of unions has its selectors.
 selectors_address(array::UInt) = UInt(ccall(:jl_array_typetagdata, Ptr{UInt8}, (Ptr{Cvoid},), Ptr{Cvoid}(array)))
+
+# Numbers of types that every node knows: index = number (docs/ABI.md, "Builtin types").
+const BUILTIN_TYPES = Any[
+    Int8, Int16, Int32, Int64, Int128, UInt8, UInt16, UInt32, UInt64, UInt128, Float16, Float32, Float64, Bool, Char, String, Symbol,
+    Nothing, BoundsError, DivideError, OverflowError, UndefRefError, StackOverflowError, OutOfMemoryError, ErrorException,
+    ArgumentError, TypeError, UndefVarError, DomainError, InexactError, ReadOnlyMemoryError, MethodError, Core.SimpleVector, DataType,
+    InterruptException, UndefKeywordError,
+]

@@ -16,6 +16,7 @@ if isdefined(Base, :Experimental) && isdefined(Base.Experimental, Symbol("@optle
     @eval Base.Experimental.@optlevel 1
 end
 
+using ..BitCode: BUILTIN_TYPES
 using ..LLVM: LLVM
 using ..Codegen: Codegen, methods_for, has_layout, type_size, is_mutable_type, is_abstract_type, zero_initialised, has_type_variables
 using LinearAlgebra: LinearAlgebra
@@ -46,6 +47,7 @@ include("flow.jl")
 include("output.jl")
 include("fields.jl")
 include("standins.jl")
+include("identities.jl")
 include("libraries.jl")
 include("rounding.jl")
 include("ordinary.jl")
@@ -174,6 +176,7 @@ end
 function prepare!(narrowing::Narrowing, body::Body, is_entry::Bool)
     is_entry || (narrowing.examines |= examines_exceptions(body))
     doomed = doomed_statements(body)
+    infer_throws!(body, doomed, narrowing.world)
     defer_messages!(body, doomed, narrowing.defers_texts)
     stand_in!(narrowing, body)
     stand_in_for_globals!(narrowing, body)
@@ -212,6 +215,7 @@ end
 
 function finish(work::Work, emitted::Emitted, world::UInt, clock, name::String, arguments::String, result::String, extra::Vector{Any})
     lower_jlcalls!(call -> true, work)
+    tell_identities!(work.portable)
     strip_bundles!(work.portable)
     forget_address_spaces!(work.portable)
     optimised, work.portable = work.portable, Portable(bitcode_of(work.portable.mod); lasting=true)

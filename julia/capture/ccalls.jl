@@ -9,7 +9,7 @@ function read_symbols(file)
     lines = (strip(first(split(line, '#'))) for line in eachline(file))
     return Set{String}(line for line in lines if !isempty(line))
 end
-const SUPPORTED = setdiff(read_symbols(SYMBOLS_FILE), ANSWERED_OTHERWISE)
+const SUPPORTED = read_symbols(SYMBOLS_FILE)
 
 # Some C functions have several names or are chosen when the process starts (memcpy…), so an address alone does not say which was
 # meant: first ask what the supported names stand for in this process.

@@ -55,8 +55,6 @@ const RUNTIME_OFFENCES = (
         "`%` is called: tasks and threads belong to this process", THREAD_STATE_OFFENCE.advice),
     (r"^bc_type_details$", :runtime_call, "a type that is only known when the code runs is asked for its fields or parameters",
         "ask where the type is known: a constant, or the type of an argument"),
-    (r"^jl_object_id", :runtime_call, "an object's `objectid` is asked for (`hash` of symbols and types asks for it), which nodes make as Julia 1.5 does",
-        "use strings or numbers as keys"),
     (r"^julia.get_pgcstack$", :task, THREAD_STATE_OFFENCE.message, THREAD_STATE_OFFENCE.advice),
     (r"^jl_boundp$", :global, "it is asked whether a global variable exists", "decide that here"),
     (r"^jl_f_(apply_type|_typevar)|^jl_(type_union|apply_type|type_intersection)", :runtime_call, "a type is made whose parameters are only known when the code runs",

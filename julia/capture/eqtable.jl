@@ -9,7 +9,7 @@ max_probe(pairs::Int) = pairs <= 1024 ? 16 : pairs >> 6
 function eqtable_find(table::Vector{Any}, @nospecialize(key))
     pairs = length(table) >> 1
     pairs == 0 && return 0
-    start = Int(objectid(key) & (pairs - 1)) << 1
+    start = Int(Codegen.object_id(key) & (pairs - 1)) << 1
     at = start
     for _ in 0:max_probe(pairs)
         isassigned(table, at + 1) || return 0
@@ -24,7 +24,7 @@ end
 function eqtable_room(table::Vector{Any}, @nospecialize(key))
     pairs = length(table) >> 1
     pairs == 0 && return 0
-    start = Int(objectid(key) & (pairs - 1)) << 1
+    start = Int(Codegen.object_id(key) & (pairs - 1)) << 1
     at = start
     for _ in 0:max_probe(pairs)
         isassigned(table, at + 2) || return at + 1
@@ -89,11 +89,5 @@ function eqtable_next(table::Vector{Any}, from::Integer)
     return typemax(UInt64)
 end
 
-symbol_identity(symbol::Symbol) = Base.hash_64_64(-unsafe_load(Ptr{UInt}(ccall(:jl_value_ptr, Ptr{Cvoid}, (Any,), symbol)), 3))
-
 merge!(STAND_INS, Dict{String,Any}("jl_eqtable_get" => eqtable_get, "jl_eqtable_put" => eqtable_put, "jl_eqtable_pop" => eqtable_pop,
     "jl_eqtable_nextind" => eqtable_next, "jl_idtable_rehash" => eqtable_rehash))
-
-# The `objectid` of a symbol, from the hash that a node keeps in it (docs/ABI.md, "Objects"), which is that of Julia 1.5: 1.7 mixed it once more
-# (src/symbol.c, `hash_symbol`).
-VERSION < v"1.7-" || (STAND_INS["jl_object_id"] = symbol_identity)

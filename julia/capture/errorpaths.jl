@@ -154,12 +154,15 @@ function makes_text(body::Body, i::Int)
     all(operand -> can_go_home(body, operand), called(statement)[2]) || return false
     splat = splatted(body, statement)
     splat === nothing || return value_type(body, i) === String || splat[1] in TEXT_MAKERS
-    (value_type(body, i) === String && constant(body, called(statement)[1]) !== nothing) || return false
+    (value_type(body, i) in TEXTS && constant(body, called(statement)[1]) !== nothing) || return false
     return is_invoke(statement) ? is_library_method(invoked(statement)) : is_dynamic(body, statement)
 end
 
 # What they return is a `String` even where inference cannot see it.
 const TEXT_MAKERS = (string, repr, Base.print_to_string)
+
+# What a text may be: since 1.8 Julia's own code makes many a message of parts that are put together when somebody reads it.
+const TEXTS = isdefined(Base, :LazyString) ? (String, Base.LazyString) : (String,)
 
 # May the text that statement `i` uses be one that is only made at the origin?
 function takes_text(body::Body, i::Int, texts::Set{Int})

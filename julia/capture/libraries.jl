@@ -57,6 +57,40 @@ function random_seed()
     return seed
 end
 
+# Since 1.7 a task holds the state of its generator. A node has no tasks: of a call's task shipped code has the state alone, in fields of the same names.
+mutable struct CallGenerator
+    rngState0::UInt64
+    rngState1::UInt64
+    rngState2::UInt64
+    rngState3::UInt64
+    rngState4::UInt64
+end
+
+function generator_of_call()
+    slot = ccall("extern bc_call_slot", llvmcall, Ptr{Any}, (Int32,), 0)
+    if unsafe_load(Ptr{Ptr{Cvoid}}(slot)) == C_NULL
+        generator = CallGenerator(0, 0, 0, 0, 0)
+        GC.@preserve generator ccall("extern bc_random_bytes", llvmcall, Cvoid, (Ptr{Cvoid}, UInt), pointer_from_objref(generator), sizeof(CallGenerator))
+        unsafe_store!(slot, generator)
+        return generator
+    end
+    return unsafe_load(slot)::CallGenerator
+end
+
+# Does statement `i` ask for the task, and everybody who uses it only for its generator's state?
+function holds_generator(body::Body, i::Int, @nospecialize(call))
+    is_foreign_call(call) && foreign_name(body, call) == "jl_get_current_task" || return false
+    task = Core.SSAValue(i)
+    return all(statement -> !(task in operands_of(statement)) || uses_generator(body, call_of(statement), task), body.source.code)
+end
+
+function uses_generator(body::Body, @nospecialize(call), task::Core.SSAValue)
+    is_call(call) && count(operand -> operand === task, call.args) == 1 && length(call.args) >= 3 && call.args[2] === task || return false
+    f, name = constant(body, call.args[1]), constant(body, call.args[3])
+    (f === nothing || name === nothing) && return false
+    return something(f) in (getfield, setfield!) && something(name) in fieldnames(CallGenerator)
+end
+
 # Products of matrices without BLAS go through tiles, which are buffers for each thread.
 tile() = Vector{UInt8}(undef, LinearAlgebra.tilebufsize)
 

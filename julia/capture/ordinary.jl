@@ -19,6 +19,10 @@ function global_stand_in(m::Module, name::Symbol)
     return found !== nothing && found[1] === Codegen.owner_of(m, name) ? found[2] : nothing
 end
 
+# What is only kept for other processes to be told (`Distributed` seeds its workers alike): code that sets it on a node sets nothing.
+is_kept_for_others(variable::GlobalRef) = variable.name === :GLOBAL_SEED && Codegen.owner_of(variable.mod, variable.name) === Random
+is_kept_for_others(@nospecialize(variable)) = false
+
 # What a variable of a module is read by.
 const GETTERS = isdefined(Core, :getglobal) ? (getfield, getproperty, Core.getglobal) : (getfield, getproperty)
 
@@ -38,6 +42,10 @@ end
 function stand_in_for_globals!(narrowing::Narrowing, body::Body)
     code = body.source.code
     for i in eachindex(code)
+        if code[i] isa Expr && code[i].head === :(=) && is_kept_for_others(code[i].args[1])
+            code[i] = code[i].args[2]
+            continue
+        end
         variable = variable_read(body, call_of(code[i]))
         found = variable === nothing ? nothing : global_stand_in(variable.mod, variable.name)
         if found isa Asked

@@ -173,6 +173,10 @@ function stand_in!(narrowing::Narrowing, body::Body)
             body.source.code[i] = QuoteNode(something(detail))
             continue
         end
+        if asks_whether_identity_free(body, i, call)
+            body.source.code[i] = zero(IDENTITY_FREE)
+            continue
+        end
         number = asked_number(narrowing, body, call)
         if number !== nothing
             body.source.code[i] = number
@@ -183,13 +187,14 @@ function stand_in!(narrowing::Narrowing, body::Body)
             body.source.code[i] = QuoteNode(something(text))
             continue
         end
-        f, operands = stand_in_of(body, call)
+        f, operands = holds_generator(body, i, call) ? (generator_of_call, ()) : stand_in_of(body, call)
         f === nothing && continue
         types = Tuple{typeof(f),(operand_type(body, operand) for operand in operands)...}
         target = only_method(narrowing, types)
         target === nothing && continue
         infer!(target, narrowing.world)
         replace_call!(body, i, Expr(:invoke, target, f, operands...))
+        f === generator_of_call && (body.source.ssavaluetypes[i] = CallGenerator)
     end
 end
 

@@ -3,13 +3,6 @@
 # The node has no Julia, so a graph tells memory, not constructors: an object is allocated, its bytes are filled in, its reference
 # slots are set. Here is what writing (graph_write.jl) and reading (graph_read.jl) share.
 
-# Numbers of types that every node knows: index = number (docs/ABI.md, "Builtin types").
-const BUILTIN_TYPES = Any[
-    Int8, Int16, Int32, Int64, Int128, UInt8, UInt16, UInt32, UInt64, UInt128, Float16, Float32, Float64, Bool, Char, String, Symbol,
-    Nothing, BoundsError, DivideError, OverflowError, UndefRefError, StackOverflowError, OutOfMemoryError, ErrorException,
-    ArgumentError, TypeError, UndefVarError, DomainError, InexactError, ReadOnlyMemoryError, MethodError, Core.SimpleVector, DataType,
-    InterruptException, UndefKeywordError,
-]
 const FIRST_ARCHIVE_TYPE = 0x10000
 const TUPLE_TYPE = 0x0000ffff # a tuple type, told by its parts
 const BUILTIN_NUMBERS = IdDict{Any,Int}(BUILTIN_TYPES[i] => i for i in eachindex(BUILTIN_TYPES))

@@ -49,6 +49,24 @@ function infer!(instance::Core.MethodInstance, world::UInt)
     return Codegen.inferred(instance, world)
 end
 
+# Inference leaves alone what leads to a throw (`unoptimize_throw_blocks` of Core.Compiler.InferenceParams): it is asked for the types there.
+function infer_throws!(body, doomed::BitVector, world::UInt)
+    for i in eachindex(body.source.code)
+        call = call_of(body.source.code[i])
+        doomed[i] && is_call(call) && value_type(body, i) === Any || continue
+        f, arguments = called(call)
+        known = constant(body, f)
+        known === nothing && continue
+        body.source.ssavaluetypes[i] = result_type(something(known), Any[operand_type(body, a) for a in arguments], world)
+    end
+end
+
+function result_type(@nospecialize(f), types::Vector{Any}, world::UInt)
+    f in TEXT_MAKERS && return String
+    f isa Union{Core.Builtin,Core.IntrinsicFunction} && return builtin_type(f, types, world)
+    return Core.Compiler._return_type(Core.Compiler.NativeInterpreter(world), Tuple{Core.Typeof(f),types...})
+end
+
 # Emission
 
 # The code generator asks a C function, and that has no closure: one capture emits at a time.
@@ -142,10 +160,6 @@ const THREAD_STATE = ()
 # Fields of types that a node does not have, or elsewhere.
 const TYPE_DETAILS = (:types, :names, :parameters, :instance, :layout, :hash, :flags,
     :wrapper, :Typeofwrapper, :atomicfields, :constfields, :cache, :mt)
-
-# Functions that answer otherwise on a node than here: the hash of a symbol was mixed once more in 1.7 (src/symbol.c, `hash_symbol`), and with it
-# everybody's `objectid` that a symbol is part of.
-const ANSWERED_OTHERWISE = ("jl_object_id", "jl_object_id_")
 
 # Julia's library
 

@@ -3,10 +3,10 @@
 #
 # The seam, which the file of every version range defines:
 #   statements   is_return, returned, is_unreachable, branch_target, branch_condition, Parameter, parameter_number
-#   questions    builtin_type, inferred_source, return_type, infer!, CALL_LATEST
+#   questions    builtin_type, inferred_source, return_type, infer!, infer_throws!, CALL_LATEST
 #   emission     emit(instances, world, rewrite!) -> Emitted, typed_context, normalise!
 #   conventions  JLCALL, JLCALL_EXTRA (calling conventions), is_object_type, runtime_name
-#   memory       is_binding_tag, binding_at, THREAD_STATE, TYPE_DETAILS, ANSWERED_OTHERWISE
+#   memory       is_binding_tag, binding_at, THREAD_STATE, TYPE_DETAILS
 #   library      thread_buffers, FUNCTIONS_OF_THREADS
 
 # Inferred code
@@ -43,6 +43,9 @@ end
 # What a method returns when it is called with arguments of these types, or `nothing`.
 return_type(method::Method, @nospecialize(types), environment::Core.SimpleVector, world::UInt) =
     Core.Compiler.typeinf_type(method, types, environment, Core.Compiler.Params(world))
+
+# What leads to a throw is inferred like anything else.
+infer_throws!(body, doomed::BitVector, world::UInt) = nothing
 
 # Emission
 
@@ -141,9 +144,6 @@ const THREAD_STATE = (16:17, 32:39)
 
 # Fields of types that a node does not have, or elsewhere.
 const TYPE_DETAILS = (:types, :names, :parameters)
-
-# Functions that answer otherwise on a node than here.
-const ANSWERED_OTHERWISE = ()
 
 # Julia's library
 

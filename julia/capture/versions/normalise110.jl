@@ -5,7 +5,6 @@
 #   julia.get_pgcstack()                    where the task keeps its frames: what is reached from there, the code of a node does not need
 #   julia.cpu.have_fma.f64()                the answer of this processor, so that a remote call gives the bits of the local one
 #   ijl_…                                   jl_…
-#   jl_boxed_uint8_cache[i]                 jl_box_uint8(i), and the same of int8
 
 function normalise!(work)
     portable = work.portable
@@ -14,7 +13,6 @@ function normalise!(work)
     forget_tasks!(portable)
     answer_for_processor!(portable)
     name_runtime!(portable)
-    box_bytes!(portable)
 end
 
 calls_of(portable::Portable, name::String) =
@@ -68,6 +66,9 @@ function name_tags!(work)
     for call in calls_of(work.portable, "julia.gc_alloc_obj")
         name_allocated_type!(work, call)
     end
+    for name in ("ijl_egal__unboxed", "jl_egal__unboxed"), call in calls_of(work.portable, name)
+        name_constant_tag!(work, call, 2)
+    end
 end
 
 # The numbers that a pointer is made into.
@@ -90,13 +91,15 @@ tag_places(value::LLVM.ValueRef) = (LLVM.GetInstructionOpcode(value) == LLVM.SEL
 
 # Among the operands of a comparison (or of what joins tags) a number is a type; zero is none.
 function name_constant_tags!(work, value::LLVM.ValueRef)
-    for i in tag_places(value)
-        operand = LLVM.GetOperand(value, i)
-        LLVM.GetValueKind(operand) == LLVM.KIND_CONSTANT_INT || continue
-        tag = LLVM.ConstIntGetZExtValue(operand)
-        tag == 0 && continue
-        LLVM.SetOperand(value, i, LLVM.ConstPtrToInt(type_symbol(work, Codegen.type_of_tag(tag)), LLVM.TypeOf(operand)))
-    end
+    foreach(i -> name_constant_tag!(work, value, i), tag_places(value))
+end
+
+function name_constant_tag!(work, value::LLVM.ValueRef, i::Int)
+    operand = LLVM.GetOperand(value, i)
+    LLVM.GetValueKind(operand) == LLVM.KIND_CONSTANT_INT || return
+    tag = LLVM.ConstIntGetZExtValue(operand)
+    tag == 0 && return
+    LLVM.SetOperand(value, i, LLVM.ConstPtrToInt(type_symbol(work, Codegen.type_of_tag(tag)), LLVM.TypeOf(operand)))
 end
 
 function name_allocated_type!(work, call::LLVM.ValueRef)
@@ -157,28 +160,6 @@ function name_runtime!(portable::Portable)
             LLVM.rename!(value, plain)
         else
             LLVM.ReplaceAllUsesWith(value, LLVM.ConstBitCast(twin, LLVM.TypeOf(value)))
-        end
-    end
-end
-
-# Boxes
-
-# Boxed bytes are taken from a table of Julia's; a node has its own behind the functions that box.
-function box_bytes!(portable::Portable)
-    for (table, box, signed) in (("jl_boxed_int8_cache", "jl_box_int8", true), ("jl_boxed_uint8_cache", "jl_box_uint8", false))
-        g = LLVM.GetNamedGlobal(portable.mod, table)
-        LLVM.isnull(g) && continue
-        for place in collect(LLVM.Users(g))
-            is_opcode(place, LLVM.GEP) || (LLVM.GetValueKind(place) == LLVM.KIND_CONSTANT_EXPRESSION && LLVM.GetConstOpcode(place) == LLVM.GEP) || continue
-            index = LLVM.GetOperand(place, LLVM.GetNumOperands(place) - 1)
-            for load in collect(LLVM.Users(place))
-                is_opcode(load, LLVM.LOAD) || continue
-                LLVM.PositionBuilderBefore(portable.builder, load)
-                byte = LLVM.BuildTrunc(portable.builder, index, LLVM.Int8TypeInContext(portable.context), "")
-                # C takes a byte in a whole register, with its sign.
-                wide = signed ? LLVM.BuildSExt(portable.builder, byte, LLVM.TypeOf(index), "") : index
-                replace_value!(load, runtime_call!(portable, box, LLVM.TypeOf(load), LLVM.ValueRef[wide]))
-            end
         end
     end
 end

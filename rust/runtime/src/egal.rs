@@ -35,12 +35,26 @@ pub(crate) unsafe fn egal(a: *const Value, b: *const Value) -> bool {
     if !ptr::eq(ta, tb) {
         return false;
     }
-    if string::is_string(ta) {
+    // SAFETY: two objects of this type.
+    unsafe { egal_as(ta, a, b) }
+}
+
+/// `jl_egal__unboxed`: `a === b` of objects whose tags are the same, `tag`, and whose addresses are not.
+///
+/// # Safety
+/// - both are objects of that type.
+pub(crate) unsafe extern "C" fn egal_tagged(a: *const Value, b: *const Value, tag: usize) -> i32 {
+    // SAFETY: the caller's promise.
+    i32::from(unsafe { egal_as((tag & TAG_MASK) as *const DataType, a, b) })
+}
+
+unsafe fn egal_as(ty: *const DataType, a: *const Value, b: *const Value) -> bool {
+    if string::is_string(ty) {
         // SAFETY: both are strings.
         return unsafe { string::same_bytes(a, b) };
     }
     // SAFETY: the type of a live object.
-    let cell = unsafe { TypeCell::of(ta) };
+    let cell = unsafe { TypeCell::of(ty) };
     if cell.record().builtin == id::SIMPLE_VECTOR {
         // SAFETY: both are simple vectors.
         return unsafe { egal_svec(a, b) };
@@ -136,15 +150,173 @@ unsafe fn bytes_equal(a: *const u8, b: *const u8, size: usize) -> bool {
     a == b
 }
 
-/// `objectid(value)`.
+/// How one origin's Julia makes `objectid`s: what an archive that asks for them holds, as 37 words of 32 bits (docs/ABI.md,
+/// "Identities").
+#[derive(Clone, Copy)]
+struct Identities {
+    words: *const u8,
+}
+
+/// Words that say nothing: symbols as they are kept, types as archives describe them.
+static NOTHING_SAID: [u8; 4 * (1 + id::LAST_PUBLIC as usize)] =
+    [0; 4 * (1 + id::LAST_PUBLIC as usize)];
+
+impl Identities {
+    /// Bit of word 0: hashes of symbols are mixed once more, and a field that is undefined counts as nothing. (Julia 1.7 and later:
+    /// `hash_symbol` in its src/symbol.c, `immut_id_` in src/builtins.c.)
+    const MODERN: u32 = 1;
+
+    const KEPT: Self = Self {
+        words: NOTHING_SAID.as_ptr(),
+    };
+
+    fn word(self, index: u16) -> u32 {
+        let at = self
+            .words
+            .wrapping_add(4 * usize::from(index))
+            .cast::<u32>();
+        // SAFETY: 37 words, says who made it; `index` is below that.
+        unsafe { at.read_unaligned() }
+    }
+
+    fn is_modern(self) -> bool {
+        self.word(0) & Self::MODERN != 0
+    }
+
+    /// The hash of a type: of a built-in one, which every Julia has with a hash of its own, as this origin has it.
+    fn hash_of(self, cell: &TypeCell) -> u64 {
+        let number = cell.record().builtin;
+        let told = if (1..=id::LAST_PUBLIC).contains(&number) {
+            self.word(number)
+        } else {
+            0
+        };
+        u64::from(if told == 0 { cell.hash() } else { told })
+    }
+
+    /// `objectid` of a value of type `ty`, boxed or not.
+    ///
+    /// # Safety
+    /// - `value` is a value of type `ty`.
+    unsafe fn of(self, ty: *const DataType, value: *const Value) -> u64 {
+        let ty = ((ty as usize) & TAG_MASK) as *const DataType;
+        // SAFETY: the caller's promise.
+        let cell = unsafe { TypeCell::of(ty) };
+        match cell.record().builtin {
+            // SAFETY: a symbol.
+            id::SYMBOL => match unsafe { (*value.cast::<Symbol>()).hash } {
+                hash if self.is_modern() => int64hash(hash.wrapping_neg()),
+                hash => hash,
+            },
+            // SAFETY: a string.
+            id::STRING => memhash_seed(unsafe { string_bytes(value) }, STRING_SEED),
+            // SAFETY: a type object.
+            id::DATA_TYPE => self.hash_of(unsafe { TypeCell::of(value.cast()) }),
+            // SAFETY: a simple vector.
+            id::SIMPLE_VECTOR => unsafe { self.of_svec(value) },
+            // SAFETY: an archive's object, which has its number at its end, or zero.
+            id::OPAQUE => match unsafe {
+                value
+                    .cast::<u8>()
+                    .wrapping_add(OPAQUE_ID)
+                    .cast::<u64>()
+                    .read()
+            } {
+                0 => int64hash(value as u64),
+                number => number,
+            },
+            _ if cell.is(flag::MUTABLE) => int64hash(value as u64),
+            // SAFETY: a value of this type.
+            _ => unsafe { self.of_immutable(cell, value.cast(), self.hash_of(cell)) },
+        }
+    }
+
+    unsafe fn of_svec(self, value: *const Value) -> u64 {
+        // SAFETY: a simple vector starts with its length.
+        let length = unsafe { value.cast::<usize>().read() };
+        (0..length).fold(0, |hash, i| {
+            // SAFETY: inside the vector.
+            let item = unsafe { reference_at(value, SVEC_DATA + 8 * i) };
+            // SAFETY: null or an object.
+            bitmix(hash, unsafe { self.of_reference(item) })
+        })
+    }
+
+    unsafe fn of_reference(self, value: *const Value) -> u64 {
+        if value.is_null() {
+            return 0;
+        }
+        // SAFETY: not null, so an object.
+        let ty = unsafe { type_of(value) };
+        // SAFETY: a value of its type.
+        unsafe { self.of(ty, value) }
+    }
+
+    /// The id of what a slot refers to.
+    unsafe fn of_slot(self, slot: *const u8) -> u64 {
+        // SAFETY: a reference slot, says the caller.
+        let value = unsafe { reference_at(slot.cast(), 0) };
+        // SAFETY: null or an object.
+        unsafe { self.of_reference(value) }
+    }
+
+    unsafe fn of_immutable(self, cell: &TypeCell, value: *const u8, hash: u64) -> u64 {
+        let record = cell.record();
+        let size = record.size as usize;
+        if size == 0 {
+            return !hash;
+        }
+        let fields = cell.links().map_or(&[][..], |links| &links.fields);
+        if fields.is_empty() && record.pointers.is_empty()
+            || !cell.is(flag::PADDING) && record.pointers.is_empty()
+        {
+            // SAFETY: a value of `size` bytes.
+            return bits_hash(unsafe { std::slice::from_raw_parts(value, size) }) ^ hash;
+        }
+        if fields.is_empty() {
+            // Fields are not described: references only, in order.
+            return record.pointers.iter().fold(hash, |hash, &at| {
+                // SAFETY: a reference slot.
+                bitmix(hash, unsafe {
+                    self.of_slot(value.wrapping_add(at as usize))
+                })
+            });
+        }
+        fields.iter().fold(hash, |hash, field| {
+            let at = value.wrapping_add(field.offset as usize);
+            let id = match (field.kind, &field.ty) {
+                // SAFETY: a reference field.
+                (FieldKind::Reference, _) => unsafe { self.of_slot(at) },
+                // SAFETY: a field of that type.
+                (FieldKind::Inline, Some(ty)) => unsafe { self.of_inline(ty, at) },
+                // SAFETY: a field of that size.
+                _ => bits_hash(unsafe { std::slice::from_raw_parts(at, field.size as usize) }),
+            };
+            bitmix(hash, id)
+        })
+    }
+
+    /// The id of a struct that lies in another: undefined if its first reference is.
+    unsafe fn of_inline(self, cell: &TypeCell, value: *const u8) -> u64 {
+        if let (true, Some(first)) = (self.is_modern(), cell.record().pointers.first()) {
+            let slot = value.wrapping_add(*first as usize);
+            // SAFETY: a reference slot.
+            if unsafe { reference_at(slot.cast(), 0) }.is_null() {
+                return 0;
+            }
+        }
+        // SAFETY: a value of this type.
+        unsafe { self.of_immutable(cell, value, 0) }
+    }
+}
+
+/// `objectid(value)`, with hashes of symbols and types as the node has them.
 ///
 /// # Safety
 /// - `value` is an object.
 pub(crate) unsafe extern "C" fn jl_object_id(value: *const Value) -> u64 {
     // SAFETY: the caller's promise.
-    let ty = unsafe { type_of(value) };
-    // SAFETY: a value of its type.
-    unsafe { jl_object_id_(ty, value) }
+    unsafe { Identities::KEPT.of_reference(value) }
 }
 
 /// `objectid` of a value whose type the caller knows, boxed or not.
@@ -152,97 +324,30 @@ pub(crate) unsafe extern "C" fn jl_object_id(value: *const Value) -> u64 {
 /// # Safety
 /// - `value` is a value of type `ty`.
 pub(crate) unsafe extern "C" fn jl_object_id_(ty: *const DataType, value: *const Value) -> u64 {
-    let ty = ((ty as usize) & TAG_MASK) as *const DataType;
     // SAFETY: the caller's promise.
-    let cell = unsafe { TypeCell::of(ty) };
-    match cell.record().builtin {
-        // SAFETY: a symbol.
-        id::SYMBOL => unsafe { (*value.cast::<Symbol>()).hash },
-        // SAFETY: a string.
-        id::STRING => memhash_seed(unsafe { string_bytes(value) }, STRING_SEED),
-        // SAFETY: a type object.
-        id::DATA_TYPE => u64::from(unsafe { TypeCell::of(value.cast()) }.hash()),
-        // SAFETY: a simple vector.
-        id::SIMPLE_VECTOR => unsafe { svec_id(value) },
-        // SAFETY: an archive's object, which has its number at its end, or zero.
-        id::OPAQUE => match unsafe {
-            value
-                .cast::<u8>()
-                .wrapping_add(OPAQUE_ID)
-                .cast::<u64>()
-                .read()
-        } {
-            0 => int64hash(value as u64),
-            number => number,
-        },
-        _ if cell.is(flag::MUTABLE) => int64hash(value as u64),
-        // SAFETY: a value of this type.
-        _ => unsafe { immutable_id(cell, value.cast(), u64::from(cell.hash())) },
-    }
+    unsafe { Identities::KEPT.of(ty, value) }
 }
 
-unsafe fn svec_id(value: *const Value) -> u64 {
-    // SAFETY: a simple vector starts with its length.
-    let length = unsafe { value.cast::<usize>().read() };
-    (0..length).fold(0, |hash, i| {
-        // SAFETY: inside the vector.
-        let item = unsafe { reference_at(value, SVEC_DATA + 8 * i) };
-        // SAFETY: null or an object.
-        bitmix(hash, unsafe { reference_id(item) })
-    })
+/// `objectid(value)` as the origin has it that made these 37 words.
+///
+/// # Safety
+/// - `value` is an object, `words` the address of 37 words of 32 bits.
+pub(crate) unsafe extern "C" fn bc_object_id(value: *const Value, words: *const u8) -> u64 {
+    // SAFETY: the caller's promise.
+    unsafe { Identities { words }.of_reference(value) }
 }
 
-unsafe fn reference_id(value: *const Value) -> u64 {
-    if value.is_null() {
-        0
-    } else {
-        // SAFETY: not null, so an object.
-        unsafe { jl_object_id(value) }
-    }
-}
-
-/// The id of what a slot refers to.
-unsafe fn slot_id(slot: *const u8) -> u64 {
-    // SAFETY: a reference slot, says the caller.
-    let value = unsafe { reference_at(slot.cast(), 0) };
-    // SAFETY: null or an object.
-    unsafe { reference_id(value) }
-}
-
-unsafe fn immutable_id(cell: &TypeCell, value: *const u8, hash: u64) -> u64 {
-    let record = cell.record();
-    let size = record.size as usize;
-    if size == 0 {
-        return !hash;
-    }
-    let fields = cell.links().map_or(&[][..], |links| &links.fields);
-    if fields.is_empty() && record.pointers.is_empty()
-        || !cell.is(flag::PADDING) && record.pointers.is_empty()
-    {
-        // SAFETY: a value of `size` bytes.
-        return bits_hash(unsafe { std::slice::from_raw_parts(value, size) }) ^ hash;
-    }
-    if fields.is_empty() {
-        // Fields are not described: references only, in order.
-        return record.pointers.iter().fold(hash, |hash, &at| {
-            // SAFETY: a reference slot.
-            let item = unsafe { reference_at(value.cast(), at as usize) };
-            // SAFETY: null or an object.
-            bitmix(hash, unsafe { reference_id(item) })
-        });
-    }
-    fields.iter().fold(hash, |hash, field| {
-        let at = value.wrapping_add(field.offset as usize);
-        let id = match (field.kind, &field.ty) {
-            // SAFETY: a reference field.
-            (FieldKind::Reference, _) => unsafe { slot_id(at) },
-            // SAFETY: a field of that type.
-            (FieldKind::Inline, Some(ty)) => unsafe { immutable_id(ty, at, 0) },
-            // SAFETY: a field of that size.
-            _ => bits_hash(unsafe { std::slice::from_raw_parts(at, field.size as usize) }),
-        };
-        bitmix(hash, id)
-    })
+/// The same of a value whose type the caller knows, boxed or not.
+///
+/// # Safety
+/// - `value` is a value of type `ty`, `words` the address of 37 words of 32 bits.
+pub(crate) unsafe extern "C" fn bc_object_id_of(
+    ty: *const DataType,
+    value: *const Value,
+    words: *const u8,
+) -> u64 {
+    // SAFETY: the caller's promise.
+    unsafe { Identities { words }.of(ty, value) }
 }
 
 /// `a === b` for boxed arguments.
@@ -290,6 +395,10 @@ mod tests {
             assert!(!egal(jl_box_float64(0.0), jl_box_float64(-0.0)));
             assert!(egal(jl_box_float64(f64::NAN), jl_box_float64(f64::NAN)));
             assert!(egal(from_bytes(b"abc"), from_bytes(b"abc")));
+            let string = Builtins::get().ty(id::STRING) as usize;
+            let abc = from_bytes(b"abc");
+            assert_eq!(egal_tagged(abc, from_bytes(b"abc"), string | 3), 1);
+            assert_eq!(egal_tagged(abc, from_bytes(b"abd"), string), 0);
             assert!(!egal(from_bytes(b"abc"), from_bytes(b"abd")));
         }
     }
@@ -370,6 +479,28 @@ mod tests {
             assert_eq!(jl_object_id(word.value()), 0x1234);
             let text = from_bytes(b"some text");
             assert_eq!(jl_object_id(text), memhash_seed(b"some text", STRING_SEED));
+        }
+    }
+    #[test]
+    fn the_origin_says_what_it_makes_of_symbols_and_builtin_types() {
+        attach();
+        let mut words = [0_u32; 37];
+        words[0] = Identities::MODERN;
+        words[usize::from(id::INT64)] = 0xabcd;
+        let words = words.as_ptr().cast::<u8>();
+        let symbol = crate::symbol::intern("a_symbol_with_an_identity");
+        let hash = crate::hash::symbol_hash(b"a_symbol_with_an_identity");
+        // SAFETY: on an attached thread; 37 words.
+        unsafe {
+            let number = jl_box_int64(100_000);
+            assert_eq!(bc_object_id(number, words), int64hash(100_000) ^ 0xabcd);
+            assert_eq!(
+                bc_object_id_of(Builtins::get().ty(id::INT64), number, words),
+                int64hash(100_000) ^ 0xabcd
+            );
+            assert_eq!(jl_object_id(symbol.value()), hash);
+            let mixed = int64hash(hash.wrapping_neg());
+            assert_eq!(bc_object_id(symbol.value(), words), mixed);
         }
     }
 }

@@ -22,6 +22,7 @@ fn table() -> &'static Table {
             runtime(),
             builtin_functions(),
             slots(),
+            boxed_bytes(),
             math::symbols(),
             math::openlibm_symbols(),
             math::compiler_symbols(),
@@ -91,7 +92,7 @@ fn runtime() -> Vec<(&'static str, usize)> {
             jl_alloc_string, jl_pchar_to_string, jl_cstr_to_string, jl_string_ptr, jl_string_len, jl_symbol_name,
             jl_symbol_n, jl_symbol, jl_gensym,
         },
-        egal::{jl_egal, jl_object_id, jl_object_id_},
+        egal::{bc_object_id, bc_object_id_of, jl_egal, jl_object_id, jl_object_id_},
         function::{
             jl_isa, jl_subtype, jl_types_equal, jl_typeassert, jl_alloc_svec, jl_get_nth_field_checked,
 
@@ -115,6 +116,7 @@ fn runtime() -> Vec<(&'static str, usize)> {
             "jl_gc_alloc",
             memory::jl_gc_alloc_typed as *const () as usize,
         ),
+        ("jl_egal__unboxed", egal::egal_tagged as *const () as usize),
         ("jl_malloc", memory::malloc as *const () as usize),
         ("jl_calloc", memory::calloc as *const () as usize),
         ("jl_realloc", memory::realloc as *const () as usize),
@@ -244,6 +246,33 @@ fn slots() -> Vec<(&'static str, usize)> {
         .collect()
 }
 
+/// Julia's tables of boxed bytes, each at the place that its bits are the number of: what the code generator of 1.9 and later reads, where
+/// that of 1.5 calls `jl_box_int8` and `jl_box_uint8`.
+fn boxed_bytes() -> Vec<(&'static str, usize)> {
+    static TABLES: OnceLock<[BoxedBytes; 2]> = OnceLock::new();
+    let [signed, unsigned] = TABLES.get_or_init(|| {
+        let builtins = Builtins::get();
+        let table = |boxed: &dyn Fn(u8) -> *mut Value| {
+            BoxedBytes(std::array::from_fn(|bits| boxed(bits as u8)))
+        };
+        [
+            table(&|bits| builtins.int8(bits as i8)),
+            table(&|bits| builtins.uint8(bits)),
+        ]
+    });
+    vec![
+        ("jl_boxed_int8_cache", signed.0.as_ptr() as usize),
+        ("jl_boxed_uint8_cache", unsigned.0.as_ptr() as usize),
+    ]
+}
+
+struct BoxedBytes([*mut Value; 256]);
+
+// SAFETY: addresses of objects that live for ever and are never changed.
+unsafe impl Send for BoxedBytes {}
+// SAFETY: as above.
+unsafe impl Sync for BoxedBytes {}
+
 struct Slots(Vec<(&'static str, *mut Value)>);
 
 // SAFETY: addresses of objects that live for ever and are never changed.
@@ -310,6 +339,21 @@ mod tests {
             .filter(|name| lookup(name).is_none())
             .collect();
         assert!(missing.is_empty(), "{missing:?}");
+    }
+
+    #[test]
+    fn boxed_bytes_lie_at_their_bits() {
+        for (name, bits, boxed) in [
+            ("jl_boxed_int8_cache", 0xff, Builtins::get().int8(-1)),
+            ("jl_boxed_int8_cache", 0x7f, Builtins::get().int8(127)),
+            ("jl_boxed_uint8_cache", 0xff, Builtins::get().uint8(255)),
+            ("jl_boxed_uint8_cache", 0, Builtins::get().uint8(0)),
+        ] {
+            let table = lookup(name).unwrap() as *const *mut Value;
+            // SAFETY: a table of 256 addresses.
+            let found = unsafe { table.wrapping_add(bits).read() };
+            assert_eq!(found, boxed, "{name}[{bits}]");
+        }
     }
 
     #[test]
