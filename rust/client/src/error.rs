@@ -1,4 +1,4 @@
-//! Why a call, or a connection, did not work: one enum, with the numbers of the C ABI.
+//! Why a call, or a connection, did not work: one enum.
 
 use bitcode_transport::TransportError;
 use bitcode_wire::error::ErrorCode;
@@ -51,28 +51,6 @@ pub enum ClientError {
     /// The segment was freed, here or by its owner.
     #[error("{0}")]
     SegmentGone(String),
-}
-
-impl ClientError {
-    /// The error's number in the C ABI (`BC_E_…`), always negative.
-    pub fn code(&self) -> i32 {
-        match self {
-            Self::BadArgument(_) => -1,
-            Self::ConnectRefused(_) => -2,
-            Self::AuthFailed(_) => -3,
-            Self::KeyRequired(_) => -4,
-            Self::VersionMismatch(_) => -5,
-            Self::Timeout(_) => -6,
-            Self::PeerDied(_) => -7,
-            Self::SessionClosed(_) => -8,
-            Self::Transport(_) => -9,
-            Self::Remote { .. } => -10,
-            Self::Internal(_) => -11,
-            Self::TooLarge(_) => -12,
-            // -13 is a status of the C ABI that is no error of ours.
-            Self::SegmentGone(_) => -14,
-        }
-    }
 }
 
 impl From<TransportError> for ClientError {

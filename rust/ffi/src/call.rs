@@ -11,6 +11,7 @@ use smallvec::SmallVec;
 use crate::client::TheFabric;
 use crate::error::c_string;
 use crate::handle::{Handle, PANICKED, REFUSED, borrow, guarded, take};
+use crate::status::number;
 use crate::{BC_E_BUSY, BC_ERROR, BC_NO_RESULT, BC_OK, BC_SHOW, BC_VALUE, BcCode, BcSession};
 
 /// A piece of memory that belongs to the caller.
@@ -174,7 +175,7 @@ pub unsafe extern "C" fn bc_call(
         let (status, call) = match called {
             Ok(None) => return BC_VALUE,
             Ok(Some(call)) => (call.state() as i32, Ok(call)),
-            Err(error) => (error.code(), Err(error)),
+            Err(error) => (number(&error), Err(error)),
         };
         // SAFETY: not null, and the caller vouches for it.
         unsafe { pending.write(BcPending::new(call).into_raw()) };
@@ -266,7 +267,7 @@ pub unsafe extern "C" fn bc_call_error(call: *const BcPending, code: *mut i32) -
         if !code.is_null() {
             let number = match error {
                 ClientError::Remote { code, .. } => i32::try_from(code.0).unwrap_or(i32::MAX),
-                ours => ours.code(),
+                ours => number(ours),
             };
             // SAFETY: not null, and the caller vouches for it.
             unsafe { code.write(number) };
@@ -312,7 +313,7 @@ pub unsafe extern "C" fn bc_call_notify(
         match &call.call {
             Ok(call) => match call.notify(Box::new(notify)) {
                 Ok(()) => BC_OK,
-                Err(error) => error.code(),
+                Err(error) => number(&error),
             },
             Err(_) => {
                 notify();

@@ -5,6 +5,7 @@ use std::ffi::{CString, c_char};
 use bitcode_client::ClientError;
 
 use crate::handle::{Handle, borrow, guarded, take};
+use crate::status::number;
 
 /// An owned error: a code and a sentence that says what, where and what to do.
 pub struct BcError {
@@ -23,7 +24,7 @@ impl BcError {
     pub(crate) fn new(error: &ClientError) -> Self {
         Self {
             magic: Self::MAGIC,
-            code: error.code(),
+            code: number(error),
             message: c_string(&error.to_string()),
         }
     }

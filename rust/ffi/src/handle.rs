@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use bitcode_client::ClientError;
 
 use crate::BcError;
-use crate::status::{BC_E_BAD_ARGUMENT, BC_E_INTERNAL};
+use crate::status::{self, BC_E_BAD_ARGUMENT, BC_E_INTERNAL};
 
 /// A type that C holds pointers to.
 ///
@@ -70,7 +70,8 @@ pub(crate) unsafe fn take<T: Handle>(ptr: *mut T) -> Option<Box<T>> {
     Some(unsafe { Box::from_raw(ptr) })
 }
 
-/// Runs `body`; should it panic, the answer is `otherwise`. Nothing may unwind into C.
+/// Runs `body`; should it panic, the answer is `otherwise`. Nothing may unwind into C: whatever does more than read a field of a
+/// handle goes through here.
 pub(crate) fn guarded<R>(otherwise: R, body: impl FnOnce() -> R) -> R {
     // Whatever a panic leaves half done is behind locks that do not poison and is a fault of ours in any case.
     catch_unwind(AssertUnwindSafe(body)).unwrap_or(otherwise)
@@ -90,7 +91,7 @@ pub(crate) unsafe fn status(
         Ok(()) => (0, std::ptr::null_mut()),
         Err(error) => {
             let made = guarded(std::ptr::null_mut(), || BcError::new(&error).into_raw());
-            (error.code(), made)
+            (status::number(&error), made)
         }
     };
     if err.is_null() {

@@ -115,9 +115,11 @@ pub unsafe extern "C" fn bc_session_info(session: *const BcSession) -> *const c_
 /// `session` is NULL or a session that was not freed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bc_session_is_open(session: *const BcSession) -> i32 {
-    // SAFETY: as this function demands.
-    let session = unsafe { borrow(session) };
-    session.map_or(REFUSED, |session| i32::from(session.session.is_open()))
+    guarded(PANICKED, || {
+        // SAFETY: as this function demands.
+        let session = unsafe { borrow(session) };
+        session.map_or(REFUSED, |session| i32::from(session.session.is_open()))
+    })
 }
 
 /// The node's number in code that hops: its place, from 1, among the client's open sessions in the order in which they were
@@ -127,10 +129,12 @@ pub unsafe extern "C" fn bc_session_is_open(session: *const BcSession) -> i32 {
 /// `session` is NULL or a session that was not freed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bc_session_number(session: *const BcSession) -> i32 {
-    // SAFETY: as this function demands.
-    let session = unsafe { borrow(session) };
-    session.map_or(REFUSED, |session| {
-        session.session.number().map_or(0, |number| number as i32)
+    guarded(PANICKED, || {
+        // SAFETY: as this function demands.
+        let session = unsafe { borrow(session) };
+        session.map_or(REFUSED, |session| {
+            session.session.number().map_or(0, |number| number as i32)
+        })
     })
 }
 

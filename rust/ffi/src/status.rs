@@ -2,6 +2,8 @@
 
 use std::ffi::c_char;
 
+use bitcode_client::ClientError;
+
 /// Number of this ABI; `bc_abi_version` of the library that was opened must return the same.
 pub const BC_ABI_VERSION: u32 = 1;
 
@@ -51,6 +53,26 @@ pub const BC_NO_RESULT: u32 = 2;
 /// Flag of `bc_call`: the code is not run; the result is text, what the node makes of it. The payload is one byte: 1 for LLVM's
 /// text form of the optimised code, 2 for machine instructions.
 pub const BC_SHOW: u32 = 8;
+
+/// An error's number.
+pub(crate) fn number(error: &ClientError) -> i32 {
+    match error {
+        ClientError::BadArgument(_) => BC_E_BAD_ARGUMENT,
+        ClientError::ConnectRefused(_) => BC_E_CONNECT_REFUSED,
+        ClientError::AuthFailed(_) => BC_E_AUTH_FAILED,
+        ClientError::KeyRequired(_) => BC_E_KEY_REQUIRED,
+        ClientError::VersionMismatch(_) => BC_E_VERSION_MISMATCH,
+        ClientError::Timeout(_) => BC_E_TIMEOUT,
+        ClientError::PeerDied(_) => BC_E_PEER_DIED,
+        ClientError::SessionClosed(_) => BC_E_SESSION_CLOSED,
+        ClientError::Transport(_) => BC_E_TRANSPORT,
+        ClientError::Remote { .. } => BC_E_REMOTE,
+        ClientError::TooLarge(_) => BC_E_TOO_LARGE,
+        ClientError::SegmentGone(_) => BC_E_SEGMENT_GONE,
+        // The enum may grow: one that has no number yet is a fault of ours.
+        _ => BC_E_INTERNAL,
+    }
+}
 
 /// Number of the ABI that this library speaks (`BC_ABI_VERSION` of its header).
 #[unsafe(no_mangle)]
