@@ -379,7 +379,6 @@ end
     repr([(a = 1, b = 2.0f0)])
     repr([1.5 + 2im, 3im])
     repr([1 // 2, 3 // 4])
-    repr(UInt8[1, 2])
     repr(Float64[])
     repr(zeros(0, 3))
     repr(fill(1.5f0))
@@ -413,7 +412,6 @@ end
     repr(Point(1.0, 2.0))
     string((1, 2.5))
     repr(Ref(1.5f0))
-    repr(Some(1))
 end
 
 @refused "strings: how matrices are laid out depends on what a stream's context holds, which may be anything" begin
