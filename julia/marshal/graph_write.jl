@@ -24,7 +24,7 @@ const SHORT_STRING = 64
     PLAN_INLINE       # an array of structs that hold references
     PLAN_BIG_INT
     PLAN_BIG_FLOAT
-    PLAN_KNOWN        # only what the archive knows by number: functions' types are not enough, modules, unions…
+    PLAN_KNOWN        # what is named by its number in the archive, because nothing else would tell what it is: modules, unions, type variables…
     PLAN_NEVER
 end
 
@@ -45,22 +45,27 @@ struct Plan
     table::Bool             # its objects may be tables that cannot be hashed anew where they arrive
 end
 
+# The plans of the types that were met so far, and their places by the types' addresses. (Mutable, so that it is replaced by one store.)
+mutable struct PlanTable
+    all::Vector{Plan}
+    by_address::Dict{UInt,Int}
+end
+
 """
     Plans
 
-What writing and reading for one archive needs to know of types.
+What writing and reading for one archive needs to know of types. Several threads may go by it at once: `table` is replaced when another type is
+met, never changed, and a plan keeps its place.
 """
 mutable struct Plans
     numbers::IdDict{Any,Int}
     wanted::Union{Nothing,Vector{Any}} # the types that it lacks are collected here, if anywhere
     tables::Vector{Any}                # the types of tables that the entry hashes anew
-    by_address::Dict{UInt,Int32}
-    all::Vector{Plan}
-    last::UInt
-    last_plan::Int
+    table::PlanTable
+    lock::ReentrantLock
 end
 
-Plans(numbers::IdDict{Any,Int}, wanted, tables) = Plans(numbers, wanted, tables, Dict{UInt,Int32}(), Plan[], UInt(0), 0)
+Plans(numbers::IdDict{Any,Int}, wanted, tables) = Plans(numbers, wanted, tables, PlanTable(Plan[], Dict{UInt,Int}()), ReentrantLock())
 
 """
     Unsendable(message, place, new_type)
@@ -101,13 +106,21 @@ mutable struct GraphWriter
     frames::Vector{WriteFrame}
     depth::Int
     reference::Int           # which one of the innermost frame is being written
+    plans::Union{Nothing,Plans} # what it went by last,
+    last::UInt               # the address of the type that was asked for last there,
+    last_plan::Int           # and the place of its plan
+    next::Union{Nothing,GraphWriter} # in a stack of those that wait
 end
 
 const SEEN_AT_FIRST = 64
 
-GraphWriter() = GraphWriter(UInt8[], 0, Tuple{Int,Ptr{UInt8},Int}[], 0, zeros(UInt, SEEN_AT_FIRST), zeros(UInt32, SEEN_AT_FIRST), 0, 0, WriteFrame[], 0, 0)
+GraphWriter() = GraphWriter(UInt8[], 0, Tuple{Int,Ptr{UInt8},Int}[], 0, zeros(UInt, SEEN_AT_FIRST), zeros(UInt32, SEEN_AT_FIRST), 0, 0, WriteFrame[], 0, 0,
+                            nothing, 0, 0, nothing)
 
-function reset!(w::GraphWriter, bytes::Vector{UInt8})
+function reset!(w::GraphWriter, bytes::Vector{UInt8}, plans::Plans)
+    if w.plans !== plans
+        w.plans, w.last = plans, 0
+    end
     w.bytes = bytes
     w.at = 0
     empty!(w.pieces)
@@ -133,8 +146,8 @@ Write a payload for `value` into `bytes` (which grows), but for its tail: the wr
 how long what was written is. The value must not change meanwhile, nor before the pieces are sent.
 """
 function write_graph!(w::GraphWriter, bytes::Vector{UInt8}, plans::Plans, value::Base.RefValue{Any})
-    reset!(w, bytes)
-    put!(w, UInt64(0))
+    reset!(w, bytes, plans)
+    put_bits!(w, UInt64(0))
     GC.@preserve value begin
         write_reference!(w, plans, unsafe_load(Ptr{UInt}(pointer_from_objref(value))))
         while w.depth > 0
@@ -157,7 +170,7 @@ function write_frame!(w::GraphWriter, plans::Plans, frame::WriteFrame)
             w.depth == depth || break
         end
     else
-        plan = plans.all[frame.plan]
+        plan = plans.table.all[frame.plan]
         slots = length(plan.slots)
         while i < frame.count
             element, slot = divrem(i, slots)
@@ -195,7 +208,7 @@ end
     return nothing
 end
 
-@inline function put!(w::GraphWriter, x::T) where {T<:Union{UInt8,UInt32,UInt64}}
+@inline function put_bits!(w::GraphWriter, x::T) where {T<:Union{UInt8,UInt32,UInt64}}
     make_room!(w, sizeof(T))
     bytes = w.bytes
     GC.@preserve bytes unsafe_store!(Ptr{T}(pointer(bytes) + w.at), htol(x))
@@ -214,7 +227,7 @@ end
 # A piece of the tail; where it begins there is written.
 function put_tail!(w::GraphWriter, from::UInt, n::Int)
     w.tail = align_up(w.tail, TAIL_ALIGNMENT)
-    put!(w, UInt64(w.tail))
+    put_bits!(w, UInt64(w.tail))
     return add_to_tail!(w, from, n)
 end
 
@@ -281,8 +294,8 @@ end
 @inline function is_back_reference!(w::GraphWriter, address::UInt)
     number = number_of!(w, address)
     number == NO_NUMBER && return false
-    put!(w, Tag.BACKREF)
-    put!(w, number)
+    put_bits!(w, Tag.BACKREF)
+    put_bits!(w, number)
     return true
 end
 
@@ -305,17 +318,16 @@ function init_graphs()
 end
 
 function write_reference!(w::GraphWriter, plans::Plans, address::UInt)
-    address == 0 && return put!(w, Tag.UNDEF)
+    address == 0 && return put_bits!(w, Tag.UNDEF)
     type = type_address(address)
     type == STRING_TYPE[] && return write_string!(w, address)
-    if type == plans.last
-        number = plans.last_plan
+    if type == w.last
+        number = w.last_plan
     else
-        number = plan_number!(w, plans, type)
-        plans.last = type
-        plans.last_plan = number
+        number = plan_number!(plans, type)
+        w.last, w.last_plan = type, number
     end
-    plan = @inbounds plans.all[number]
+    plan = @inbounds plans.table.all[number]
     kind = plan.kind
     kind == PLAN_STRUCT && return write_struct!(w, plans, plan, number, address)
     return write_other!(w, plans, plan, number, address)
@@ -329,13 +341,13 @@ function write_string!(w::GraphWriter, address::UInt)
         return nothing
     end
     if bytes > GRAPH_TAIL
-        put!(w, Tag.LONG_STRING)
-        put!(w, UInt64(bytes))
+        put_bits!(w, Tag.LONG_STRING)
+        put_bits!(w, UInt64(bytes))
         return put_tail!(w, address + 8, bytes)
     end
     make_room!(w, 9 + bytes)
-    put!(w, Tag.STRING)
-    put!(w, UInt64(bytes))
+    put_bits!(w, Tag.STRING)
+    put_bits!(w, UInt64(bytes))
     return put_memory!(w, address + 8, bytes)
 end
 
@@ -353,25 +365,25 @@ function write_struct!(w::GraphWriter, plans::Plans, plan::Plan, number::Int, ad
     end
     isempty(plan.pointers) || check_pointers(w, plans, plan, address)
     plan.table && check_table(w, plans, address)
-    put!(w, Tag.STRUCT)
-    put!(w, plan.number)
-    put!(w, UInt32(plan.size))
+    put_bits!(w, Tag.STRUCT)
+    put_bits!(w, plan.number)
+    put_bits!(w, UInt32(plan.size))
     put_memory!(w, address, plan.size)
     slots = length(plan.slots)
     slots + length(plan.pointers) == 0 || forget_slots!(w, plan, 1)
-    put!(w, UInt32(slots))
+    put_bits!(w, UInt32(slots))
     return open_frame!(w, address, slots, number, number)
 end
 
-put_builtin!(w::GraphWriter, which::UInt8) = (put!(w, Tag.BUILTIN); put!(w, which))
+put_builtin!(w::GraphWriter, which::UInt8) = (put_bits!(w, Tag.BUILTIN); put_bits!(w, which))
 
 @noinline function write_other!(w::GraphWriter, plans::Plans, plan::Plan, number::Int, address::UInt)
     kind = plan.kind
     if kind == PLAN_SYMBOL
         is_back_reference!(w, address) && return nothing
         bytes = symbol_bytes(address)
-        put!(w, Tag.SYMBOL)
-        put!(w, UInt32(bytes))
+        put_bits!(w, Tag.SYMBOL)
+        put_bits!(w, UInt32(bytes))
         return put_memory!(w, address + SYMBOL_NAME, bytes)
     end
     (kind == PLAN_TYPE || kind == PLAN_KNOWN) && return write_known!(w, plans, address)
@@ -379,8 +391,8 @@ put_builtin!(w::GraphWriter, which::UInt8) = (put!(w, Tag.BUILTIN); put!(w, whic
     if kind == PLAN_SVEC
         is_back_reference!(w, address) && return nothing
         length = unsafe_load(Ptr{Int}(address))
-        put!(w, Tag.SVEC)
-        put!(w, UInt32(length))
+        put_bits!(w, Tag.SVEC)
+        put_bits!(w, UInt32(length))
         return open_frame!(w, address + 8, length, 0, number)
     end
     plan.number == NO_NUMBER && unknown_type(w, plans, plan)
@@ -393,24 +405,24 @@ end
 # data 0, length 8, dimensions from 24 on.
 function write_array!(w::GraphWriter, plan::Plan, number::Int, address::UInt)
     data, length = unsafe_load(Ptr{UInt}(address)), unsafe_load(Ptr{Int}(address + 8))
-    put!(w, Tag.ARRAY)
-    put!(w, plan.number)
-    put!(w, UInt32(plan.rank))
+    put_bits!(w, Tag.ARRAY)
+    put_bits!(w, plan.number)
+    put_bits!(w, UInt32(plan.rank))
     if plan.rank == 1
-        put!(w, UInt64(length))
+        put_bits!(w, UInt64(length))
     else
         for i in 1:plan.rank
-            put!(w, unsafe_load(Ptr{UInt64}(address + 24), i))
+            put_bits!(w, unsafe_load(Ptr{UInt64}(address + 24), i))
         end
     end
     if plan.kind == PLAN_REFERENCES
-        put!(w, Form.REFERENCES)
+        put_bits!(w, Form.REFERENCES)
         return open_frame!(w, data, length, 0, number)
     end
     bytes = length * plan.size
     if plan.kind == PLAN_INLINE
-        put!(w, Form.INLINE)
-        put!(w, UInt64(bytes))
+        put_bits!(w, Form.INLINE)
+        put_bits!(w, UInt64(bytes))
         put_memory!(w, data, bytes)
         forget_slots!(w, plan, length)
         return open_frame!(w, data, length * Base.length(plan.slots), number, number)
@@ -418,12 +430,12 @@ function write_array!(w::GraphWriter, plan::Plan, number::Int, address::UInt)
     selectors = plan.kind == PLAN_UNIONS ? length : 0
     from = selectors == 0 ? UInt(0) : selectors_address(address)
     if bytes > GRAPH_TAIL
-        put!(w, Form.TAIL)
+        put_bits!(w, Form.TAIL)
         put_tail!(w, data, bytes)
         return selectors == 0 ? nothing : add_to_tail!(w, from, selectors)
     end
-    put!(w, Form.BYTES)
-    put!(w, UInt64(bytes + selectors))
+    put_bits!(w, Form.BYTES)
+    put_bits!(w, UInt64(bytes + selectors))
     put_memory!(w, data, bytes)
     return selectors == 0 ? nothing : put_memory!(w, from, selectors)
 end
@@ -431,9 +443,9 @@ end
 # GMP's number: room for how many digits, how many there are (negative for a negative number), where they are.
 function write_big_int!(w::GraphWriter, plan::Plan, address::UInt)
     size = unsafe_load(Ptr{Int32}(address), 2)
-    put!(w, Tag.BIG_INT)
-    put!(w, plan.number)
-    put!(w, size % UInt32)
+    put_bits!(w, Tag.BIG_INT)
+    put_bits!(w, plan.number)
+    put_bits!(w, size % UInt32)
     return put_memory!(w, unsafe_load(Ptr{UInt}(address), 2), 8 * abs(Int(size)))
 end
 
@@ -441,12 +453,12 @@ end
 function write_big_float!(w::GraphWriter, plan::Plan, address::UInt)
     digits = unsafe_load(Ptr{UInt}(address), 5)
     bytes = digits == 0 ? 0 : unsafe_load(Ptr{Int}(digits))
-    put!(w, Tag.BIG_FLOAT)
-    put!(w, plan.number)
-    put!(w, unsafe_load(Ptr{UInt64}(address), 1))
-    put!(w, unsafe_load(Ptr{UInt32}(address), 3))
-    put!(w, unsafe_load(Ptr{UInt64}(address), 3))
-    put!(w, UInt64(bytes))
+    put_bits!(w, Tag.BIG_FLOAT)
+    put_bits!(w, plan.number)
+    put_bits!(w, unsafe_load(Ptr{UInt64}(address), 1))
+    put_bits!(w, unsafe_load(Ptr{UInt32}(address), 3))
+    put_bits!(w, unsafe_load(Ptr{UInt64}(address), 3))
+    put_bits!(w, UInt64(bytes))
     return put_memory!(w, digits + 8, bytes)
 end
 
@@ -456,16 +468,16 @@ function write_known!(w::GraphWriter, plans::Plans, address::UInt)
     if object isa DataType
         number = type_number(plans.numbers, object)
         number == NO_NUMBER && want(w, plans, object, "is the type `$object`, which the shipped code does not know")
-        put!(w, Tag.TYPE)
-        return put!(w, number)
+        put_bits!(w, Tag.TYPE)
+        return put_bits!(w, number)
     end
     position = get(plans.numbers, object, 0)
     if position == 0
         object isa Type && return want(w, plans, object, "is the type `$object`, which the shipped code does not know")
         refuse(w, plans, "is a `$(typeof(object))`, which lives in this process only")
     end
-    put!(w, Tag.OBJECT)
-    return put!(w, UInt32(position - 1))
+    put_bits!(w, Tag.OBJECT)
+    return put_bits!(w, UInt32(position - 1))
 end
 
 # --- plans -------------------------------------------------------------------------------------------------------------------
@@ -477,13 +489,23 @@ function type_number(numbers::IdDict{Any,Int}, @nospecialize(T))
     return position == 0 ? NO_NUMBER : UInt32(position - 1 + FIRST_ARCHIVE_TYPE)
 end
 
-@noinline function plan_number!(w::GraphWriter, plans::Plans, type::UInt)
-    found = get(plans.by_address, type, Int32(0))
-    found == 0 || return Int(found)
-    T = unsafe_pointer_to_objref(Ptr{Cvoid}(type))
-    push!(plans.all, plan_of(plans, T))
-    plans.by_address[type] = length(plans.all)
-    return length(plans.all)
+@noinline function plan_number!(plans::Plans, type::UInt)
+    found = get(plans.table.by_address, type, 0)
+    return found == 0 ? new_plan_number!(plans, type) : found
+end
+
+@noinline function new_plan_number!(plans::Plans, type::UInt)
+    lock(plans.lock) do
+        found = get(plans.table.by_address, type, 0)
+        found == 0 || return found
+        plan = plan_of(plans, unsafe_pointer_to_objref(Ptr{Cvoid}(type)))
+        table = PlanTable([plans.table.all; plan], copy(plans.table.by_address))
+        table.by_address[type] = length(table.all)
+        # Complete before another thread can see it.
+        Threads.atomic_fence()
+        plans.table = table
+        return length(table.all)
+    end
 end
 
 no_slots() = Int[]
@@ -574,15 +596,15 @@ function place_of(w::GraphWriter, plans::Plans)
     words = String[]
     for depth in 1:w.depth
         frame = w.frames[depth]
-        T = plans.all[frame.owner].type
+        T = plans.table.all[frame.owner].type
         i = depth == w.depth ? w.reference : frame.next
         if T <: Array || T === Core.SimpleVector
-            slots = plans.all[frame.owner].slots
+            slots = plans.table.all[frame.owner].slots
             element, slot = T <: Array && !isempty(slots) ? divrem(i - 1, length(slots)) : (i - 1, 0)
             push!(words, "element $(element + 1)")
             isempty(slots) || append!(words, slot_words(eltype(T), slots[slot+1]))
         else
-            offset = plans.all[frame.owner].slots[i]
+            offset = plans.table.all[frame.owner].slots[i]
             append!(words, depth == 1 ? argument_words(T, offset) : slot_words(T, offset))
         end
     end

@@ -73,7 +73,6 @@ end
 function callable_site(name::String, @nospecialize(A), @nospecialize(W), @nospecialize(R), shipped::Shipped)
     types, tables = graph_types(NoFunction, A, W, R)
     site = CallSite()
-    site.result = R
     site.shipped = shipped
     site.job = Job(nothing, R, name, signature_words(A, W), Obstacle[], Obstacle[], nothing, types, tables)
     return site
@@ -290,13 +289,13 @@ end
 
 function call_and_wait(node::Node, archive::Archive, arguments::Tuple, keywords::NamedTuple)
     values = checked_payload(archive, arguments, keywords)
-    return call_with(node, archive.site, code_of(archive, node.client), values, archive.site.result)
+    code = code_of(archive, node.client)
+    return call_with(node, archive.site, code, values, code.result)
 end
 
-function start(node::Node, archive::Archive, arguments::Tuple, keywords::NamedTuple; no_result::Bool = false)
+function start(node::Node, archive::Archive, arguments::Tuple, keywords::NamedTuple; no_result::Bool = false, waits::Bool = false)
     values = checked_payload(archive, arguments, keywords)
-    flight = start_with(node, archive.site, code_of(archive, node.client), values, no_result ? API.NO_RESULT : UInt32(0))
-    return flight, archive.site.shipped, archive.site.result
+    return start_with(node, archive.site, code_of(archive, node.client), values, no_result ? API.NO_RESULT : UInt32(0), waits)
 end
 
 # The code reads its payload as laid out for these types and no others.
@@ -309,12 +308,8 @@ function checked_payload(archive::Archive, arguments::Tuple, keywords::NamedTupl
 end
 
 function code_of(archive::Archive, client::Client)
-    codes = archive.site.codes
+    site = archive.site
     lock(CAPTURE_LOCK) do
-        while length(codes) < client.index
-            push!(codes, C_NULL)
-        end
-        codes[client.index] == C_NULL && (codes[client.index] = new_code(client.handle, archive.bytes)[1])
-        return codes[client.index]
+        code_for(() -> Code(first(new_code(client.handle, archive.bytes)), site.shipped, site.job), site, client)
     end
 end

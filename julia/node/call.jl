@@ -21,17 +21,17 @@ All that is compiled anew for each function is here; the rest is shared by those
 @inline function call_and_wait(node::Node, f, arguments::Tuple, keywords::NamedTuple)
     site = call_site(f, arguments, keywords)
     R = Core.Compiler.return_type(call_here, typeof((f, arguments, keywords)))
-    code = code_handle(site, node.client)
-    code == C_NULL && (code = prepare(site, node.client, Hidden((f, arguments, keywords))))
+    code = current_code(site, node.client)
+    code === nothing && (code = prepare(site, node.client, Hidden((f, arguments, keywords))))
     # If the call was inferred in a world that is not the newest, what was captured may return something else.
-    site.result === R || return call_of_another_world(node, site, code, Hidden(payload(f, arguments, keywords)))::R
+    code.result === R || return call_of_another_world(node, site, code, Hidden(payload(f, arguments, keywords)))::R
     return call_with(node, site, code, payload(f, arguments, keywords), R)
 end
 
-@noinline call_of_another_world(node::Node, site::CallSite, code::API.Handle, values::Hidden) =
-    call_with(node, site, code, values[], site.result)
+@noinline call_of_another_world(node::Node, site::CallSite, code::Code, values::Hidden) =
+    call_with(node, site, code, values[], code.result)
 
-@noinline function call_with(node::Node, site::CallSite, code::API.Handle, values::T, ::Type{R}) where {T<:Tuple,R}
+@noinline function call_with(node::Node, site::CallSite, code::Code, values::T, ::Type{R}) where {T<:Tuple,R}
     buffer = take_buffer()
     GC.@preserve values buffer begin
         if is_graph(T)
@@ -39,14 +39,14 @@ end
         else
             segments = pack!(buffer, values)
         end
-        status = API.bc_call(node.session, code, pointer(buffer.segments), segments, UInt32(0), UInt32(0), SPIN_NS, pointer(buffer.result),
+        status = API.bc_call(node.session, code.handle, pointer(buffer.segments), segments, UInt32(0), UInt32(0), SPIN_NS, pointer(buffer.result),
                              BUFFER_SIZE, pointer_from_ref(buffer.result_length), pointer_from_ref(buffer.pending))
         if status == API.VALUE && buffer.pending[] == C_NULL
-            result = read_result(pointer(buffer.result), buffer.result_length[] % Int, R, site.shipped)
+            result = read_result(pointer(buffer.result), buffer.result_length[] % Int, R, code.shipped)
             give_back(buffer)
             return result
         end
-        return settle(node, site, buffer, Hidden(values), status, Hidden(R))::R
+        return settle(node, code, depart!(buffer, status), Hidden(R))::R
     end
 end
 
@@ -77,6 +77,7 @@ end
         unsafe_store!(pointer(buffer.segments), API.Segment(base, total))
         return 1
     end
+    buffer.arguments = values
     gather = buffer.gather
     gather.top = pointer(buffer.head)
     gather.reached = head_bytes(T)
@@ -93,16 +94,12 @@ end
 # --- the slower half ---------------------------------------------------------------------------------------------------------
 
 # The call did not end with a small value at once: wait if it is under way, then take its outcome.
-@noinline function settle(node::Node, site::CallSite, buffer::CallBuffer, values::Hidden, status::Cint, R::Hidden)
-    # Another call may change the site while this one waits.
-    shipped = site.shipped
-    flight = flight_of(buffer, values, status)
+@noinline function settle(node::Node, code::Code, flight::Flight, R::Hidden)
     try
         wait_for(flight)
-        return take_outcome(node, shipped, flight, R)
+        return take_outcome(node, code.shipped, flight, R)
     finally
-        # Interrupted, or the transport is not quite done with the arguments: they stay until it is.
-        try_release(flight) || (flight.abandoned = true; keep(flight))
+        abandon!(flight)
     end
 end
 
@@ -122,33 +119,31 @@ end
 
 # --- values with references (julia/marshal/graph_write.jl) -----------------------------------------------------------------------
 
-# One writer for each thread at least: writing does not yield.
-const FREE_WRITERS = Vector{GraphWriter}[]
-
 # What a writer that waits writes into: not the last call's memory, which it would keep.
 const NO_BYTES = UInt8[]
 
 """
-    pack_graph!(buffer, Ref{Any}(values), node, site, code) -> (Int, API.Handle)
+    pack_graph!(buffer, Ref{Any}(values), node, site, code) -> (Int, Code)
 
 As `pack!`, for values with references; and the code to call, which is another one if the values hold types that the code at hand did not know.
 """
-@noinline function pack_graph!(buffer::CallBuffer, values::Hidden, node::Node, site::CallSite, code::API.Handle)
-    writers = FREE_WRITERS[Threads.threadid()]
-    writer = isempty(writers) ? GraphWriter() : pop!(writers)
-    length = try
-        write_graph!(writer, buffer.head, plans_of(site), values)
-    catch e
-        e isa Unsendable || rethrow()
-        newer = e.new_type === nothing ? API.Handle(C_NULL) : relearn(site, node.client, values)
-        newer == C_NULL && throw(refusal(site.job, e))
-        code = newer
-        write_graph!(writer, buffer.head, plans_of(site), values)
+@noinline function pack_graph!(buffer::CallBuffer, values::Hidden, node::Node, site::CallSite, code::Code)
+    writer = take(FREE_WRITERS[Threads.threadid()])
+    while true
+        try
+            length = write_graph!(writer, buffer.head, plans_of(code), values)
+            isempty(writer.pieces) || (buffer.arguments = values)
+            segments = graph_segments!(buffer, writer, length)
+            writer.bytes = NO_BYTES
+            give_back(FREE_WRITERS[Threads.threadid()], writer)
+            return segments, code
+        catch e
+            e isa Unsendable || rethrow()
+            newer = e.new_type === nothing ? nothing : relearn(site, node.client, code, values)
+            newer === nothing && throw(refusal(code.job, e))
+            code = newer
+        end
     end
-    segments = graph_segments!(buffer, writer, length)
-    writer.bytes = NO_BYTES
-    push!(writers, writer)
-    return segments, code
 end
 
 function graph_segments!(buffer::CallBuffer, writer::GraphWriter, length::Int)
@@ -170,9 +165,9 @@ function graph_segments!(buffer::CallBuffer, writer::GraphWriter, length::Int)
     return Base.length(segments)
 end
 
-function plans_of(site::CallSite)
-    shipped = site.shipped
-    shipped.plans === nothing && (shipped.plans = Plans(shipped.numbers, nothing, site.job.tables))
+function plans_of(code::Code)
+    shipped = code.shipped
+    shipped.plans === nothing && (shipped.plans = Plans(shipped.numbers, nothing, code.job.tables))
     return shipped.plans::Plans
 end
 
@@ -185,19 +180,19 @@ end
 end
 
 """
-    start(node, f, arguments, keywords; no_result = false) -> (Flight, Shipped, result type)
+    start(node, f, arguments, keywords; no_result = false, waits = false) -> (Flight, Code)
 
-Send the call and return while it is under way.
+Send the call and return while it is under way. The arguments may change as soon as this has returned, unless the caller `waits` for the end of the
+call: then they are not copied.
 """
-function start(node::Node, f, arguments::Tuple, keywords::NamedTuple; no_result::Bool = false)
+function start(node::Node, f, arguments::Tuple, keywords::NamedTuple; no_result::Bool = false, waits::Bool = false)
     site = call_site(f, arguments, keywords)
-    code = code_handle(site, node.client)
-    code == C_NULL && (code = prepare(site, node.client, Hidden((f, arguments, keywords))))
-    flight = start_with(node, site, code, payload(f, arguments, keywords), no_result ? API.NO_RESULT : UInt32(0))
-    return flight, site.shipped, site.result
+    code = current_code(site, node.client)
+    code === nothing && (code = prepare(site, node.client, Hidden((f, arguments, keywords))))
+    return start_with(node, site, code, payload(f, arguments, keywords), no_result ? API.NO_RESULT : UInt32(0), waits)
 end
 
-@noinline function start_with(node::Node, site::CallSite, code::API.Handle, values::T, flags::UInt32) where {T<:Tuple}
+@noinline function start_with(node::Node, site::CallSite, code::Code, values::T, flags::UInt32, waits::Bool) where {T<:Tuple}
     buffer = take_buffer()
     GC.@preserve values buffer begin
         if is_graph(T)
@@ -205,14 +200,25 @@ end
         else
             segments = pack!(buffer, values)
         end
-        status = API.bc_call(node.session, code, pointer(buffer.segments), segments, flags, UInt32(0), UInt64(0), Ptr{UInt8}(C_NULL), 0,
+        waits || (segments = own!(buffer, segments))
+        status = API.bc_call(node.session, code.handle, pointer(buffer.segments), segments, flags, UInt32(0), UInt64(0), Ptr{UInt8}(C_NULL), 0,
                              pointer_from_ref(buffer.result_length), pointer_from_ref(buffer.pending))
-        return keep(flight_of(buffer, Hidden(values), status))
+        return depart!(buffer, status), code
     end
 end
 
-@noinline function flight_of(buffer::CallBuffer, values::Hidden, status::Cint)
-    call = buffer.pending[]
-    call == C_NULL && throw(BitCodeError(code_name(status), "the call could not be made"))
-    return Flight(call, buffer, values[], nothing, false)
+# Copies what the segments point to, arrays of the arguments among it, into the buffer's head, where the first one is.
+@noinline function own!(buffer::CallBuffer, segments::Int)
+    segments == 1 && return 1
+    head, reached = buffer.head, Int(buffer.segments[1].length)
+    total = sum(segment -> Int(segment.length), view(buffer.segments, 1:segments))
+    length(head) < total && resize!(head, total)
+    for k in 2:segments
+        segment = buffer.segments[k]
+        GC.@preserve head unsafe_copyto!(pointer(head, reached + 1), segment.base, segment.length)
+        reached += Int(segment.length)
+    end
+    buffer.segments[1] = API.Segment(pointer(head), total)
+    buffer.arguments = nothing
+    return 1
 end

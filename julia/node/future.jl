@@ -8,22 +8,22 @@ end, `isready` tells whether it has. Not exported, because `Distributed` exports
 """
 mutable struct Future{R}
     node::Node
-    shipped::Union{Nothing,Shipped}
+    code::Union{Nothing,Code} # until the outcome is known
     flight::Flight
     outcome::Union{Nothing,Some{R},Exception}
     lock::ReentrantLock
 
-    function Future{R}(node::Node, shipped, flight::Flight) where {R}
-        future = new{R}(node, shipped, flight, nothing, ReentrantLock())
+    function Future{R}(node::Node, code::Code, flight::Flight) where {R}
+        future = new{R}(node, code, flight, nothing, ReentrantLock())
         # No more than a mark: the memory of a call under way is freed where it is safe to (`sweep_flights`).
         finalizer(f -> (f.flight.abandoned = true; nothing), future)
         return future
     end
 end
 
-function Future(node::Node, f, arguments::Tuple, keywords::NamedTuple)
-    flight, shipped, result = start(node, f, arguments, keywords)
-    return Future{result}(node, shipped, flight)
+function Future(node::Node, f, arguments::Tuple, keywords::NamedTuple; waits::Bool = false)
+    flight, code = start(node, f, arguments, keywords; waits = waits)
+    return Future{code.result}(node, code, flight)
 end
 
 # Wait for the end of the call and take its outcome; the lock is held. An interrupted wait can be taken up again.
@@ -32,13 +32,13 @@ function settle(future::Future{R}) where {R}
     flight = future.flight
     wait_for(flight)
     future.outcome = try
-        Some{R}(take_outcome(future.node, future.shipped, flight, Hidden(R)))
+        Some{R}(take_outcome(future.node, future.code.shipped, flight, Hidden(R)))
     catch e
+        e isa InterruptException && rethrow()
         e
     end
-    # Without it, `sweep_flights` looks again.
-    try_release(flight) || (flight.abandoned = true)
-    future.shipped = nothing
+    abandon!(flight)
+    future.code = nothing
     return nothing
 end
 

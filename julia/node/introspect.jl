@@ -110,15 +110,14 @@ function shown_code(node::Node, code::API.Handle, view::UInt8)
     buffer.segments[1] = API.Segment(pointer(buffer.head), 1)
     status = GC.@preserve buffer API.bc_call(node.session, code, pointer(buffer.segments), 1, API.SHOW, UInt32(0), UInt64(0), Ptr{UInt8}(C_NULL), 0,
                                              pointer_from_ref(buffer.result_length), pointer_from_ref(buffer.pending))
-    flight = flight_of(buffer, Hidden(nothing), status)
+    flight = depart!(buffer, status)
     try
         wait_for(flight)
         API.bc_call_state(flight.call) == API.VALUE || throw(call_error(flight.call))
         place, length = call_bytes(flight.call)
         return copy(unsafe_wrap(Array, place, length))
     finally
-        # Interrupted: the payload stays until the transport is done with it.
-        try_release(flight) || (flight.abandoned = true; keep(flight))
+        abandon!(flight)
     end
 end
 

@@ -11,6 +11,8 @@ import Distributed: remotecall, remotecall_fetch, remotecall_wait, remote_do
 Run `f(args...; kw...)` on `node` and return its value. The first call of a function with arguments of new types captures it and ships its
 code; later calls send the arguments alone.
 
+Large arrays are sent from where they lie: another task must not change them while the call is under way ([`remotecall`](@ref) copies them).
+
 ```julia
 node = launch()
 remotecall_fetch(+, node, 1, 2)              # 3
@@ -30,7 +32,8 @@ remotecall_fetch(f::F, node::Node, a, b, c) where {F} =
 """
     remotecall(f, node::Node, args...; kw...) -> BitCode.Future
 
-Start `f(args...; kw...)` on `node` and return at once. See [`BitCode.Future`](@ref).
+Start `f(args...; kw...)` on `node` and return at once. See [`BitCode.Future`](@ref). The arguments are sent as they are now: they may be changed
+while the call is under way.
 
 ```julia
 futures = [remotecall(sum, node, rand(1000)) for node in launch(4)]
@@ -51,7 +54,7 @@ fetch(future)
 ```
 """
 function remotecall_wait(f::F, node::Node, args::Vararg{Any,N}; kw...) where {F,N}
-    future = wait(remotecall(f, node, args...; kw...))
+    future = wait(Future(node, as_argument(f), map(as_argument, args), map(as_argument, values(kw)); waits = true))
     future.outcome isa Exception && throw(future.outcome)
     return future
 end
@@ -59,14 +62,14 @@ end
 """
     remote_do(f, node::Node, args...; kw...)
 
-Run `f(args...; kw...)` on `node`; neither its value nor its exception comes back.
+Run `f(args...; kw...)` on `node`; neither its value nor its exception comes back. The arguments may be changed at once, as with [`remotecall`](@ref).
 
 ```julia
 remote_do(sort!, node, rand(1000))
 ```
 """
 function remote_do(f::F, node::Node, args::Vararg{Any,N}; kw...) where {F,N}
-    flight, _, _ = start(node, as_argument(f), map(as_argument, args), map(as_argument, values(kw)); no_result = true)
+    flight, _ = start(node, as_argument(f), map(as_argument, args), map(as_argument, values(kw)); no_result = true)
     flight.abandoned = true
     return nothing
 end
@@ -78,7 +81,7 @@ end
     call_and_wait(node, as_argument(f), map(as_argument, arguments), map(as_argument, keywords))
 
 function on(nodes::Union{AbstractVector{<:Node},Tuple{Vararg{Node}}}, f, arguments::Tuple, keywords::NamedTuple)
-    futures = [Future(node, as_argument(f), map(as_argument, arguments), map(as_argument, keywords)) for node in nodes]
+    futures = [Future(node, as_argument(f), map(as_argument, arguments), map(as_argument, keywords); waits = true) for node in nodes]
     foreach(wait, futures)
     failures = [future.outcome for future in futures if future.outcome isa Exception]
     length(failures) > 1 && throw(CompositeException(failures))

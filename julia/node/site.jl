@@ -2,23 +2,41 @@
 # of the calling code, compares one number, and goes.
 
 """
+    Code
+
+What a call over one client goes by: the handle of the code, and the archive and the types by which arguments are packed and a result is read. It is
+replaced as a whole and never changed, so that a call ends with what it began with, whatever other tasks and threads do to its site.
+"""
+mutable struct Code
+    handle::API.Handle
+    shipped::Shipped
+    job::Any
+    result::Any # type that the shipped function returns
+
+    function Code(handle::API.Handle, shipped::Shipped, job)
+        code = new(handle, shipped, job, job.result)
+        # Nobody is about to call it any more; calls under way keep what they need.
+        finalizer(code -> API.bc_code_free(code.handle), code)
+        return code
+    end
+end
+
+"""
     CallSite
 
 The shipped function for one combination of function type, argument types and keyword names, however many places call it so, and
 whatever values the function has captured.
 """
 mutable struct CallSite
-    world::UInt                  # when `shipped` was last known to be what Julia would run
-    process::UInt                # where that was: a site in precompiled code comes from another process
-    result::Any                  # type that the shipped function returns
+    world::UInt                          # when `shipped` was last known to be what Julia would run
+    process::UInt                        # where that was: a site in precompiled code comes from another process
+    job::Any                             # what was captured
     shipped::Union{Nothing,Shipped}
-    codes::Vector{API.Handle}    # by client
-    id::Vector{UInt8}            # the code id, once a client has computed it
-    job::Any                     # what was captured
-    types::Vector{Any}           # types that its values turned out to hold, beyond what their declarations say
+    codes::Vector{Union{Nothing,Code}}   # by client; this vector is never changed, either
+    types::Vector{Any}                   # types that its values turned out to hold, beyond what their declarations say
 end
 
-CallSite() = CallSite(0, 0, Union{}, nothing, API.Handle[], UInt8[], nothing, Any[])
+CallSite() = CallSite(0, 0, nothing, nothing, Union{Nothing,Code}[], Any[])
 
 # By identity, which types of the same parameters share; a `Dict` would have its functions compiled for each type that is a key.
 const SITES = IdDict{Any,CallSite}()
@@ -55,21 +73,21 @@ What the call means, said in Julia: its inferred type is the type of the result.
     from_argument(f)(map(from_argument, arguments)...; map(from_argument, keywords)...)
 
 """
-    code_handle(site, client) -> API.Handle
+    current_code(site, client) -> Code or nothing
 
-The code to call at this site over this client, or C_NULL if `prepare` has to see to it first.
+The code to call at this site over this client; `nothing` if `prepare` has to see to it first.
 """
-@noinline function code_handle(site::CallSite, client::Client)
-    site.world == world_counter() && site.process == THIS_PROCESS[] || return C_NULL
-    client.index <= length(site.codes) || return C_NULL
-    return @inbounds site.codes[client.index]
+@noinline function current_code(site::CallSite, client::Client)
+    site.world == world_counter() && site.process == THIS_PROCESS[] || return nothing
+    codes = site.codes
+    return client.index <= length(codes) ? @inbounds(codes[client.index]) : nothing
 end
 
 # No world is this one.
 const NO_WORLD = typemax(UInt)
 
 """
-    prepare(site, client, Ref{Any}((f, arguments, keywords))) -> API.Handle
+    prepare(site, client, Ref{Any}((f, arguments, keywords))) -> Code
 
 Make the site's code the one that a local call would run now: capture it if it never was or is not valid any more. Throws `CaptureError`.
 """
@@ -80,40 +98,41 @@ Make the site's code the one that a local call would run now: capture it if it n
             forget(site)
             site.process = THIS_PROCESS[]
         elseif site.world != world && site.shipped !== nothing && !isvalid(site.shipped)
-            retire(site)
+            forget(site)
         end
         if site.shipped === nothing
-            site.job = job_of(call[]...)
-            learn_types!(site, Ref{Any}(payload(call[]...)), IdDict{Any,Int}(T => 1 for T in site.job.types))
-            site.shipped, site.result = capture(site.job, site.types), site.job.result
+            job = job_of(call[]...)
+            types = new_types(job, Ref{Any}(payload(call[]...)), IdDict{Any,Int}(T => 1 for T in job.types))
+            site.shipped = capture(job, types)
+            site.job, site.types = job, types
         end
+        code = code_for(site, client)
         # Code that goes by variables of this process is looked at before each call.
         site.world = site.shipped.settings === nothing ? world : NO_WORLD
-        return code_for(site, client)
+        return code
     end
 end
 
-function code_for(site::CallSite, client::Client)
-    while length(site.codes) < client.index
-        push!(site.codes, C_NULL)
-    end
-    if site.codes[client.index] == C_NULL
-        site.codes[client.index], site.id = new_code(client.handle, archive_for(site.shipped, site.job.name, client.arch))
-    end
-    return site.codes[client.index]
+code_for(site::CallSite, client::Client) = code_for(() -> code_of(site.shipped, site.job, client), site, client)
+
+function code_for(make, site::CallSite, client::Client)
+    codes = site.codes
+    known = client.index <= length(codes) ? codes[client.index] : nothing
+    known === nothing || return known
+    code = make()::Code
+    codes = Union{Nothing,Code}[k <= length(codes) ? codes[k] : nothing for k in 1:max(length(codes), client.index)]
+    codes[client.index] = code
+    site.codes = codes
+    return code
 end
+
+code_of(shipped::Shipped, job, client::Client) = Code(first(new_code(client.handle, archive_for(shipped, job.name, client.arch))), shipped, job)
 
 function forget(site::CallSite)
-    site.shipped = nothing
-    site.result = Union{}
-    empty!(site.codes)
+    site.job = site.shipped = nothing
+    site.codes = Union{Nothing,Code}[]
+    site.types = Any[]
     return nothing
-end
-
-# Its code is not current any more. With one thread nobody can be about to call it; with several it stays, a few kilobytes.
-function retire(site::CallSite)
-    Threads.nthreads() == 1 && foreach(API.bc_code_free, site.codes)
-    return forget(site)
 end
 
 # The job of a call, which is checked to be one.
@@ -122,39 +141,46 @@ function job_of(@nospecialize(f), @nospecialize(arguments), @nospecialize(keywor
     return Job(typeof(f), typeof(arguments), typeof(keywords))
 end
 
-# No sane program has so many types in one place; each time they are captured anew.
+# No sane program has so many types in one place.
 const MAX_RELEARNED = 1000
 
-# Remember what types the payload `values` holds besides those in `known`.
-function learn_types!(site::CallSite, values::Base.RefValue{Any}, known::IdDict{Any,Int})
-    crossing(typeof(values[])) == GRAPH && length(site.types) <= MAX_RELEARNED || return false
-    foreach(T -> known[T] = 1, site.types)
-    found = try
-        unknown_types(values, known)
+# What types the payload `values` holds besides those in `known`.
+function new_types(job, values::Base.RefValue{Any}, known::IdDict{Any,Int})
+    crossing(typeof(values[])) == GRAPH || return Any[]
+    try
+        return unknown_types(values, known)
     catch e
-        throw(e isa Unsendable ? refusal(site.job, e) : e)
+        e isa Unsendable || rethrow()
+        throw(refusal(job, e))
     end
-    append!(site.types, found)
-    return !isempty(found)
 end
 
 """
-    relearn(site, client, Ref{Any}(values)) -> API.Handle
+    relearn(site, client, code, Ref{Any}(values)) -> Code or nothing
 
-The code that also knows the types that the payload `values` holds, captured again; C_NULL if that would change nothing.
+Code that also knows the types that the payload `values` holds, which those of `code` do not cover: captured again, unless somebody else has
+done so meanwhile. `nothing` if that would change nothing.
 """
-@noinline function relearn(site::CallSite, client::Client, values::Base.RefValue{Any})
+@noinline function relearn(site::CallSite, client::Client, code::Code, values::Base.RefValue{Any})
     lock(CAPTURE_LOCK) do
         # Of an archive (archives.jl) there is no function to capture.
-        (site.shipped === nothing || site.job.entry === nothing) && return API.Handle(C_NULL)
-        learn_types!(site, values, copy(site.shipped.numbers)) || return API.Handle(C_NULL)
-        # The old code may still be called by others: it stays.
-        shipped = capture(site.job, site.types)
-        empty!(site.codes)
-        site.shipped = shipped
+        code.job.entry === nothing && return nothing
+        is_current = site.shipped === code.shipped
+        is_current || site.job !== code.job || return code_for(site, client)
+        found = new_types(code.job, values, copy(code.shipped.numbers))
+        isempty(found) && return nothing
+        types = is_current ? [site.types; found] : found
+        length(types) <= MAX_RELEARNED || throw(CaptureError(code.job.name, reasons(code.job, [TOO_MANY_TYPES])))
+        shipped = capture(code.job, types)
+        # Redefined since this call began: it ends as it began, and the next one sees to the site.
+        is_current || return code_of(shipped, code.job, client)
+        site.shipped, site.types, site.codes = shipped, types, Union{Nothing,Code}[]
         return code_for(site, client)
     end
 end
+
+const TOO_MANY_TYPES = Obstacle("has had arguments with values of more than $MAX_RELEARNED types in places that may hold anything",
+                                "declare what these places hold, or send fewer kinds of values")
 
 # A call that has no method fails here as it would locally, and so does one with a keyword that the method does not know.
 function check_method(@nospecialize(f), @nospecialize(arguments), @nospecialize(keywords))

@@ -45,17 +45,13 @@ end
 @testset "a waiting task lets others run" begin
     node = launch()
     remotecall_fetch(slow_sum, node, 10)
-    turns = Ref(0)
-    done = Ref(false)
-    ticker = @async while !done[]
-        turns[] += 1
-        yield()
-    end
-    remotecall_fetch(slow_sum, node, 10_000_000)
-    done[] = true
-    wait(ticker)
-    @test turns[] > 100
+    # It ends with the node, which is for this task to close.
+    waiting = @async thrown(() -> remotecall_fetch(slow_sum, node, typemax(Int)))
+    @test eventually(() -> istaskstarted(waiting))
+    foreach(_ -> yield(), 1:100)
+    @test !istaskdone(waiting)
     close(node)
+    @test fetch(waiting) isa BitCode.BitCodeError
 end
 
 @testset "64 tasks × four nodes" begin
@@ -88,14 +84,49 @@ end
     close(node)
 end
 
+first_sum(parts) = sum(parts[1]::Vector{Float64}) + length(parts[2]::String)
+
+@testset "arguments may change once the call is on its way" begin
+    node = launch(; transport = "tcp")
+    for _ in 1:10
+        a = ones(1_000_000)
+        whole = remotecall(sum, node, a)
+        part = remotecall(first_sum, node, Any[a, "two"])
+        fill!(a, 0)
+        sizehint!(empty!(a), 0)
+        @test fetch(whole) == 1_000_000
+        @test fetch(part) == 1_000_003
+    end
+    close(node)
+end
+
 @testset "an interrupted wait" begin
     node = launch()
     remotecall_fetch(slow_sum, node, 10)
     waiting = @async remotecall_fetch(slow_sum, node, 30_000_000)
     @test eventually(() -> waiting.queue !== nothing || istaskdone(waiting))
     schedule(waiting, InterruptException(); error = true)
-    @test thrown(() -> fetch(waiting)) isa Exception
-    # The node and the connection are none the worse for it.
+    @test thrown(() -> fetch(waiting)) == TaskFailedException(waiting)
+    @test waiting.exception isa InterruptException
+    # The node and the connection are none the worse for it, and what the call has used is freed when it has ended.
     @test remotecall_fetch(increment, node, 1) === 2
+    @test eventually(() -> BitCode.sweep_flights() == 0)
+    close(node)
+end
+
+mutable struct Leaving
+    node::Node
+end
+
+@testset "a finalizer makes calls" begin
+    node = launch()
+    remote_do(increment, node, 1)
+    before = BitCode.statistics(node)["calls"]
+    foreach(_ -> finalizer(l -> remote_do(increment, l.node, 1), Leaving(node)), 1:1000)
+    foreach(_ -> remotecall(sum, node, rand(1000)), 1:1000)
+    GC.gc()
+    @test remotecall_fetch(increment, node, 1) === 2
+    @test eventually(() -> (GC.gc(); BitCode.sweep_flights() == 0))
+    @test BitCode.statistics(node)["calls"] >= before + 2001
     close(node)
 end
