@@ -59,13 +59,15 @@ met, never changed, and a plan keeps its place.
 """
 mutable struct Plans
     numbers::IdDict{Any,Int}
-    wanted::Union{Nothing,Vector{Any}} # the types that it lacks are collected here, if anywhere
+    wanted::Union{Nothing,Vector{Any}} # the types that it lacks are collected here, if anywhere:
+    most::Int                          # no more than so many
     tables::Vector{Any}                # the types of tables that the entry hashes anew
     table::PlanTable
     lock::ReentrantLock
 end
 
-Plans(numbers::IdDict{Any,Int}, wanted, tables) = Plans(numbers, wanted, tables, PlanTable(Plan[], Dict{UInt,Int}()), ReentrantLock())
+Plans(numbers::IdDict{Any,Int}, wanted, tables, most = 0) =
+    Plans(numbers, wanted, most, tables, PlanTable(Plan[], Dict{UInt,Int}()), ReentrantLock())
 
 """
     Unsendable(message, place, new_type)
@@ -558,17 +560,23 @@ unknown_type(w::GraphWriter, plans::Plans, plan::Plan) =
 
 function want(w::GraphWriter, plans::Plans, @nospecialize(type), message)
     plans.wanted === nothing && throw(Unsendable(message, place_of(w, plans), type))
-    any(known -> known === type, plans.wanted) || push!(plans.wanted, type)
+    any(known -> known === type, plans.wanted) && return nothing
+    length(plans.wanted) < plans.most || refuse(w, plans, string(message, ", and one more than it can learn: declare what places for values of any type hold"))
+    push!(plans.wanted, type)
     return nothing
 end
 
-"""
-    unknown_types(Ref{Any}(value), numbers) -> Vector{Any}
+# How many types one call site learns from its values. No sane program has so many in one place.
+const MOST_TYPES = 1000
 
-The types that a graph of `value` would name and that are not among `numbers`, those of objects and those that are values.
 """
-function unknown_types(value::Base.RefValue{Any}, numbers::IdDict{Any,Int})
-    plans = Plans(numbers, Any[], identity_tables(typeof(value[])))
+    unknown_types(Ref{Any}(value), numbers, most = MOST_TYPES) -> Vector{Any}
+
+The types that a graph of `value` would name and that are not among `numbers`, those of objects and those that are values; `Unsendable` if there
+are more than `most`.
+"""
+function unknown_types(value::Base.RefValue{Any}, numbers::IdDict{Any,Int}, most::Int = MOST_TYPES)
+    plans = Plans(numbers, Any[], identity_tables(typeof(value[])), most)
     write_graph!(GraphWriter(), UInt8[], plans, value)
     return plans.wanted
 end

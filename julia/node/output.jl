@@ -41,13 +41,7 @@ function show_output_for_ever(outlet::Outlet)
             e isa EOFError && return nothing
             rethrow()
         end
-        # Somebody who closed `stdout` hears nothing; the nodes must not wait for that.
-        try
-            show_output(outlet)
-        catch e
-            e isa InterruptException && rethrow()
-            @debug "output of a node could not be shown" exception = e
-        end
+        show_output(outlet)
     end
 end
 
@@ -80,7 +74,18 @@ function show_piece(outlet::Outlet, piece::API.Output)
             ready = text[1:last]
         end
     end
-    isempty(ready) || write(piece.stream == 2 ? stderr : stdout, marked(address, ready))
+    isempty(ready) || write_out(piece.stream == 2 ? stderr : stdout, marked(address, ready))
+    return nothing
+end
+
+# Who has closed `stdout` hears nothing. The call has its value all the same, and no node waits.
+function write_out(stream::IO, lines::Vector{UInt8})
+    try
+        write(stream, lines)
+    catch e
+        e isa InterruptException && rethrow()
+        @debug "output of a node could not be shown" exception = e
+    end
     return nothing
 end
 

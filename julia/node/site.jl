@@ -102,7 +102,7 @@ Make the site's code the one that a local call would run now: capture it if it n
         end
         if site.shipped === nothing
             job = job_of(call[]...)
-            types = new_types(job, Ref{Any}(payload(call[]...)), IdDict{Any,Int}(T => 1 for T in job.types))
+            types = new_types(job, Ref{Any}(payload(call[]...)), IdDict{Any,Int}(T => 1 for T in job.types), 0)
             site.shipped = capture(job, types)
             site.job, site.types = job, types
         end
@@ -141,14 +141,11 @@ function job_of(@nospecialize(f), @nospecialize(arguments), @nospecialize(keywor
     return Job(typeof(f), typeof(arguments), typeof(keywords))
 end
 
-# No sane program has so many types in one place.
-const MAX_RELEARNED = 1000
-
-# What types the payload `values` holds besides those in `known`.
-function new_types(job, values::Base.RefValue{Any}, known::IdDict{Any,Int})
+# What types the payload `values` holds besides those in `known`, which are `learnt` more than at first.
+function new_types(job, values::Base.RefValue{Any}, known::IdDict{Any,Int}, learnt::Int)
     crossing(typeof(values[])) == GRAPH || return Any[]
     try
-        return unknown_types(values, known)
+        return unknown_types(values, known, MOST_TYPES - learnt)
     catch e
         e isa Unsendable || rethrow()
         throw(refusal(job, e))
@@ -167,10 +164,10 @@ done so meanwhile. `nothing` if that would change nothing.
         code.job.entry === nothing && return nothing
         is_current = site.shipped === code.shipped
         is_current || site.job !== code.job || return code_for(site, client)
-        found = new_types(code.job, values, copy(code.shipped.numbers))
+        learnt = is_current ? site.types : Any[]
+        found = new_types(code.job, values, copy(code.shipped.numbers), length(learnt))
         isempty(found) && return nothing
-        types = is_current ? [site.types; found] : found
-        length(types) <= MAX_RELEARNED || throw(CaptureError(code.job.name, reasons(code.job, [TOO_MANY_TYPES])))
+        types = [learnt; found]
         shipped = capture(code.job, types)
         # Redefined since this call began: it ends as it began, and the next one sees to the site.
         is_current || return code_of(shipped, code.job, client)
@@ -178,9 +175,6 @@ done so meanwhile. `nothing` if that would change nothing.
         return code_for(site, client)
     end
 end
-
-const TOO_MANY_TYPES = Obstacle("has had arguments with values of more than $MAX_RELEARNED types in places that may hold anything",
-                                "declare what these places hold, or send fewer kinds of values")
 
 # A call that has no method fails here as it would locally, and so does one with a keyword that the method does not know.
 function check_method(@nospecialize(f), @nospecialize(arguments), @nospecialize(keywords))

@@ -121,3 +121,22 @@ end
 
     close(node)
 end
+
+@testset "a stdout that cannot be written to" begin
+    node = launch()
+    before = stdout
+    for closed_end in (1, 2)
+        ends = redirect_stdout()
+        close(ends[closed_end])
+        value, later = try
+            @remote(node, greet(3)), fetch(remotecall(greet, node, 4))
+        finally
+            redirect_stdout(before)
+            foreach(close, ends)
+        end
+        @test value == 3
+        @test later == 4
+    end
+    @test lines_of(() -> @remote node greet(1)) == [mark(node) * "hello 1 0.5 false nothing\n"]
+    close(node)
+end

@@ -35,6 +35,21 @@ text(e) = sprint(showerror, e)
     @test sent() == before
 end
 
+struct Another
+    n::Int
+end
+
+@testset "a refused type spoils nothing" begin
+    @test remotecall_fetch(length, node, Any[1]) == 1
+    for _ in 1:2
+        e = refusal(length, Any[Val(i) for i in 1:1200])
+        @test e isa CaptureError
+        @test occursin("element 1001 is a `Val{1001}`, a type that the shipped code does not know, and one more than it can learn", text(e))
+    end
+    @test remotecall_fetch(length, node, Any[Another(1)]) == 1
+    @test remotecall_fetch(length, node, Any[Val(i) for i in 1:20]) == 20
+end
+
 @testset "code that no node can run" begin
     before = sent()
     for (f, words) in ((uses_global, "not_constant"), (dispatches, ""), (spawns, ""))
