@@ -21,6 +21,7 @@ A function is captured as LLVM bitcode from Julia's own compiler, with everythin
   - without calling: [`BitCode.explain`](@ref), [`BitCode.code_llvm`](@ref), [`BitCode.archive_info`](@ref)
   - functions in files: [`BitCode.archive`](@ref), [`BitCode.save`](@ref), [`BitCode.load`](@ref)
   - memory of nodes: [`BitCode.alloc`](@ref), [`BitCode.attach`](@ref), [`BitCode.RemoteArray`](@ref), [`BitCode.DistributedSegment`](@ref)
+  - operations on it: [`BitCode.chase`](@ref), [`BitCode.gather`](@ref), [`BitCode.scatter!`](@ref), [`BitCode.fetch_update!`](@ref), `findfirst`, `mapreduce`
 
 Names and argument order are Distributed's, and its functions are extended, not replaced: both can be loaded. The two types that both
 export, `RemoteException` and `Future`, are told apart by their module.
@@ -82,6 +83,9 @@ include("../julia/segments/distributed.jl")
 
 # hop: code that moves.
 include("../julia/hop/hop.jl")
+
+# operations: what is often wanted of memory on several nodes.
+include("../julia/operations/operations.jl")
 
 # UCX reads its environment when it is opened, so this comes first. Julia needs SIGSEGV for itself (its collector stops threads with it):
 # UCX must not take it for a crash. The memory-type cache hooks the allocator, for GPUs that nothing here uses.

@@ -10,7 +10,8 @@ same on both sides: here, where no shipped function runs, everything happens in 
   - [`here`](@ref Hop.here), [`nnodes`](@ref Hop.nnodes), [`origin`](@ref Hop.origin): where the code runs
   - [`forward`](@ref Hop.forward): go on, on another node
   - [`number`](@ref Hop.number): a node's number
-  - [`localpart`](@ref Hop.localpart), [`localindices`](@ref Hop.localindices), [`owner`](@ref Hop.owner): segments, where they lie
+  - [`localpart`](@ref Hop.localpart), [`localindices`](@ref Hop.localindices), [`owner`](@ref Hop.owner),
+    [`exclusive`](@ref Hop.exclusive): segments, where they lie
   - [`get`](@ref Hop.get), [`put`](@ref Hop.put), [`fetch_add`](@ref Hop.fetch_add), [`swap`](@ref Hop.swap),
     [`compare_swap`](@ref Hop.compare_swap): segments, from anywhere
 

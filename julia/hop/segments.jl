@@ -214,6 +214,22 @@ function put(s::OnNodes{T}, range::AbstractUnitRange{<:Integer}, xs::Array{T}) w
     return s
 end
 
+"""
+    Hop.exclusive(s)
+
+Have the node's own part of a segment to oneself until the call ends (or goes on to another node), among all calls that say so: what such calls do
+to it, they do one after the other. Others are not kept from it, nor are one-sided accesses.
+"""
+exclusive(s::Segment) = exclude(s.number)
+exclusive(s::Blocks) = (k = block_here(s); k == 0 ? nothing : exclude(s.parts[k].number))
+exclusive(::AtOrigin) = nothing
+
+function exclude(segment::UInt64)
+    status = ccall("extern bc_exclude", llvmcall, Int64, (UInt64,), segment)
+    status == 0 || denied(status)
+    return nothing
+end
+
 # --- words changed at once for everybody -------------------------------------------------------------------------------------------
 
 """

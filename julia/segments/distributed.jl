@@ -28,6 +28,7 @@ BitCode.owner(table, 251) === nodes[2]
 """
 function alloc(nodes::AbstractVector{Node}, ::Type{T}, n::Integer) where {T}
     isempty(nodes) && throw(ArgumentError("a segment needs a node to lie on"))
+    allunique(nodes) || throw(ArgumentError("a node can have one block of a segment"))
     n >= 0 || throw(ArgumentError("a segment cannot have $n elements"))
     block = max(1, cld(Int(n), length(nodes)))
     parts = RemoteArray{T,1}[]

@@ -28,7 +28,7 @@ mod target;
 mod translate;
 
 pub use bitcode_runtime::{
-    Access, Denied, Host, Lent, Limits, Listener, Nowhere, Onward, Outcome, Output, Place,
+    Access, Denied, Held, Host, Lent, Limits, Listener, Nowhere, Onward, Outcome, Output, Place,
     attach as attach_thread,
 };
 pub use compile::{Jit, JitConfig};

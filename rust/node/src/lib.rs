@@ -21,7 +21,7 @@ mod pool;
 mod run;
 mod supervisor;
 
-pub use bitcode_jit::{Access, Denied, Host, Lent, Nowhere, Onward, Place};
+pub use bitcode_jit::{Access, Denied, Held, Host, Lent, Nowhere, Onward, Place};
 pub use config::{Config, ConfigError, DEFAULT_LISTEN, LogFormat, Wishes};
 pub use counters::{Counter, Counters};
 pub use engine::{Engine, EngineSettings, Opened, Opening};

@@ -21,6 +21,12 @@ pub trait Host {
     /// There is no such segment, or it has fewer bytes.
     fn segment(&self, number: u64, bytes: u64) -> Result<Lent, Denied>;
 
+    /// Has this node's segment `number` to itself, among all who ask so, until what is returned is dropped. May block.
+    ///
+    /// # Errors
+    /// There is no such segment, or somebody else has it for too long.
+    fn exclude(&self, number: u64) -> Result<Held, Denied>;
+
     /// Reads or changes bytes of a segment of another node, and returns the word that was there before, if a word is what is
     /// changed. May block until the other node has answered.
     ///
@@ -35,13 +41,16 @@ pub trait Host {
     ) -> Result<u64, Denied>;
 }
 
+/// What is kept for its sake only.
+pub type Held = Arc<dyn Any + Send + Sync>;
+
 /// Memory of a segment.
 #[derive(Clone)]
 pub struct Lent {
     /// The first byte, aligned to 64.
     pub base: NonNull<u8>,
     /// Keeps the memory where it is.
-    pub owner: Arc<dyn Any + Send + Sync>,
+    pub owner: Held,
 }
 
 /// What is done to bytes of a segment.
@@ -86,6 +95,10 @@ impl Host for Nowhere {
         Err(Denied::Gone)
     }
 
+    fn exclude(&self, _: u64) -> Result<Held, Denied> {
+        Err(Denied::Gone)
+    }
+
     fn access(&self, _: u32, _: u64, _: u64, _: Access<'_>) -> Result<u64, Denied> {
         Err(Denied::Unreachable)
     }
@@ -95,6 +108,8 @@ impl Host for Nowhere {
 pub(crate) struct Hosted {
     host: *const dyn Host,
     borrowed: RefCell<Vec<Borrowed>>,
+    /// Segments that the call has to itself.
+    excluded: RefCell<Vec<(u64, Held)>>,
 }
 
 struct Borrowed {
@@ -112,6 +127,7 @@ impl Hosted {
         Self {
             host,
             borrowed: RefCell::default(),
+            excluded: RefCell::default(),
         }
     }
 
@@ -134,6 +150,15 @@ impl Hosted {
         });
         Ok(base)
     }
+
+    fn exclude(&self, number: u64) -> Result<(), Denied> {
+        if self.excluded.borrow().iter().any(|it| it.0 == number) {
+            return Ok(());
+        }
+        let held = self.host().exclude(number)?;
+        self.excluded.borrow_mut().push((number, held));
+        Ok(())
+    }
 }
 
 /// For shipped code: the address of a segment of this node with so many bytes or more; 0 if there is none. It is there
@@ -146,6 +171,17 @@ pub(crate) unsafe extern "C" fn bc_segment(number: u64, bytes: u64) -> i64 {
     let call = unsafe { running() };
     let found = call.and_then(|call| call.hosted.segment(number, bytes).ok());
     found.map_or(0, |base| base.as_ptr() as i64)
+}
+
+/// For shipped code: has a segment of this node to itself until the call ends, among all calls that ask so. 0, or the number
+/// of a [`Denied`].
+///
+/// # Safety
+/// - called from shipped code: may throw `StackOverflowError`.
+pub(crate) unsafe extern "C" fn bc_exclude(number: u64) -> i64 {
+    // SAFETY: the caller's promise.
+    let call = unsafe { running() }.ok_or(Denied::Gone);
+    status(call.and_then(|call| call.hosted.exclude(number).map(|()| 0)))
 }
 
 /// The call that this thread is running.
@@ -312,6 +348,13 @@ mod tests {
             }
         }
 
+        fn exclude(&self, number: u64) -> Result<Held, Denied> {
+            match number {
+                5 => Ok(self.owner.clone()),
+                _ => Err(Denied::Late),
+            }
+        }
+
         fn access(&self, _: u32, _: u64, _: u64, _: Access<'_>) -> Result<u64, Denied> {
             Err(Denied::Unreachable)
         }
@@ -335,6 +378,9 @@ mod tests {
         assert_eq!(hosted.segment(5, 65), Err(Denied::OutOfRange));
         assert_eq!(hosted.segment(6, 1), Err(Denied::Gone));
         assert_eq!(Arc::strong_count(&small.owner), 3);
+        assert_eq!((hosted.exclude(5), hosted.exclude(5)), (Ok(()), Ok(())));
+        assert_eq!(hosted.exclude(6), Err(Denied::Late));
+        assert_eq!(Arc::strong_count(&small.owner), 4, "once is enough");
         drop(hosted);
         assert_eq!(Arc::strong_count(&small.owner), 1);
     }

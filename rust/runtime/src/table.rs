@@ -56,7 +56,7 @@ fn runtime() -> Vec<(&'static str, usize)> {
         graph::{bc_unpack, bc_table, bc_return},
         defer::{bc_defer, bc_throw_deferred, bc_throw_static},
         hop::{bc_entry, bc_forward, bc_forward_graph, bc_forward_room, bc_here, bc_nodes},
-        host::{bc_get, bc_put, bc_segment, bc_update},
+        host::{bc_exclude, bc_get, bc_put, bc_segment, bc_update},
         print::{bc_print, bc_write},
         thread::{bc_thread_state},
         machine::{bc_setjmp, bc_longjmp},

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bitcode_jit::{Access, Denied, Host, Lent};
+use bitcode_jit::{Access, Denied, Held, Host, Lent};
 use bitcode_transport::Fabric;
 
 use super::Engine;
@@ -19,6 +19,10 @@ pub(super) struct Surroundings<'e, F: Fabric, L: Loader> {
 impl<F: Fabric, L: Loader> Host for Surroundings<'_, F, L> {
     fn segment(&self, number: u64, bytes: u64) -> Result<Lent, Denied> {
         self.engine.segments.lend(number, bytes)
+    }
+
+    fn exclude(&self, number: u64) -> Result<Held, Denied> {
+        self.engine.segments.exclude(number)
     }
 
     fn access(

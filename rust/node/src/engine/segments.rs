@@ -7,8 +7,10 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
-use bitcode_jit::{Denied, Lent};
+use bitcode_jit::{Denied, Held, Lent};
 use bitcode_transport::{Fabric, PeerId, Region, TransportError};
 use bitcode_wire::error::ErrorCode;
 use bitcode_wire::frame::{Kind, SegmentGone, SegmentGrant, SegmentRequest};
@@ -22,6 +24,12 @@ use crate::loader::Loader;
 
 /// What a segment takes of the node's memory is a multiple of this.
 const PAGE: u64 = 4096;
+
+/// How long a call waits for another one that has a segment to itself.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How long it sleeps between two looks, after [`LOOKS`] of them.
+const NAP: Duration = Duration::from_micros(100);
+const LOOKS: u32 = 100;
 
 /// Why a request was refused.
 type Refused = (ErrorCode, String);
@@ -53,7 +61,28 @@ struct Segment {
 }
 
 /// A segment's memory. Calls that use it hold it, too.
-struct Memory(Arc<dyn Region>);
+struct Memory {
+    region: Arc<dyn Region>,
+    /// A call has it to itself, among those that ask for that.
+    excluded: AtomicBool,
+}
+
+/// Held by that call.
+struct Exclusion(Arc<Memory>);
+
+impl Exclusion {
+    /// `None`: another call has it.
+    fn begin(memory: &Arc<Memory>) -> Option<Self> {
+        let taken = memory.excluded.swap(true, Ordering::Acquire);
+        (!taken).then(|| Self(Arc::clone(memory)))
+    }
+}
+
+impl Drop for Exclusion {
+    fn drop(&mut self) {
+        self.0.excluded.store(false, Ordering::Release);
+    }
+}
 
 impl Segments {
     /// None yet, and later no more than `limit` bytes of them.
@@ -85,7 +114,7 @@ impl Segments {
     pub(super) fn lend(&self, number: u64, bytes: u64) -> Result<Lent, Denied> {
         let inner = self.inner.lock();
         let segment = inner.live.get(&number).ok_or(Denied::Gone)?;
-        let Memory(region) = &*segment.memory;
+        let region = &segment.memory.region;
         if region.len() as u64 >= bytes {
             let owner = Arc::clone(&segment.memory);
             return Ok(Lent {
@@ -94,6 +123,31 @@ impl Segments {
             });
         }
         Err(Denied::OutOfRange)
+    }
+
+    /// Has a segment for the caller alone, among those who call this, until what is returned is dropped.
+    ///
+    /// # Errors
+    /// There is no such segment, or others have it for too long.
+    pub(super) fn exclude(&self, number: u64) -> Result<Held, Denied> {
+        let memory = {
+            let inner = self.inner.lock();
+            let segment = inner.live.get(&number).ok_or(Denied::Gone)?;
+            Arc::clone(&segment.memory)
+        };
+        let start = Instant::now();
+        let mut looks = 0;
+        loop {
+            if let Some(exclusion) = Exclusion::begin(&memory) {
+                return Ok(Arc::new(exclusion));
+            }
+            looks += 1;
+            match looks {
+                ..LOOKS => std::thread::yield_now(),
+                _ if start.elapsed() > PATIENCE => return Err(Denied::Late),
+                _ => std::thread::sleep(NAP),
+            }
+        }
     }
 
     /// Whether memory waits for somebody to go.
@@ -187,7 +241,10 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
             (ErrorCode::OUT_OF_MEMORY, error.to_string())
         })?;
         let number = self.segments.insert(Segment {
-            memory: Arc::new(Memory(region)),
+            memory: Arc::new(Memory {
+                region,
+                excluded: AtomicBool::new(false),
+            }),
             key: key.into(),
             owner: session.id,
             cost,
@@ -221,7 +278,7 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
         let (key, len) = {
             let inner = self.segments.inner.lock();
             let segment = inner.live.get(&number).ok_or_else(|| none(number))?;
-            (Arc::clone(&segment.key), segment.memory.0.len() as u64)
+            (Arc::clone(&segment.key), segment.memory.region.len() as u64)
         };
         let grant = SegmentGrant {
             segment: number,

@@ -1,6 +1,7 @@
 //! Memory that origins read and write themselves.
 
 use bitcode_client::{ClientError, RemoteSegment};
+use bitcode_jit::Denied;
 use bitcode_transport::{MemoryFabric, Update};
 
 use super::world::{Origin, World};
@@ -180,5 +181,46 @@ fn a_segment_is_its_owners_to_free() {
         assert!(segment.is_open());
         segment.write(0, b"still here").unwrap();
         assert!(is_gone(other.session.attach(segment.number() + 1)));
+    });
+}
+
+#[test]
+fn code_that_runs_here_is_lent_what_is_there() {
+    let world = world(1 << 20);
+    let origin = world.origin("one");
+    let segments = world.engine.segments();
+    with_node(&world, &[&origin], || {
+        let segment = made(&origin, 64);
+        let number = segment.number();
+        let lent = segments.lend(number, 64).ok();
+        assert!(lent.is_some());
+        let denied = |number, bytes| segments.lend(number, bytes).err();
+        assert_eq!(denied(number, 65), Some(Denied::OutOfRange));
+        assert_eq!(denied(number + 1, 1), Some(Denied::Gone));
+        segment.close().unwrap();
+        assert_eq!(denied(number, 64), Some(Denied::Gone));
+    });
+    assert_eq!(segments.size(), (0, 0));
+}
+
+#[test]
+fn one_call_has_a_segment_to_itself() {
+    let world = world(1 << 20);
+    let origin = world.origin("one");
+    let segments = world.engine.segments();
+    with_node(&world, &[&origin], || {
+        let number = made(&origin, 8).number();
+        let first = segments.exclude(number).unwrap();
+        std::thread::scope(|scope| {
+            let second = scope.spawn(|| segments.exclude(number).map(drop));
+            assert!(!second.is_finished());
+            drop(first);
+            assert_eq!(second.join().unwrap(), Ok(()));
+        });
+        assert_eq!(
+            segments.exclude(number + 1).map(drop),
+            Err(Denied::Gone),
+            "there is no such segment"
+        );
     });
 }
