@@ -1,6 +1,6 @@
 # Every figure of BitCode.jl, measured in one run on one machine: `make bench`, or `make bench NAME=latency`.
 #
-#     julia --project=. bench/run.jl [--quick] [latency|cold|speed|alloc|bandwidth|archive]…
+#     julia --project=. bench/run.jl [--quick] [latency|cold|speed|alloc|bandwidth|archive|xrdma]…
 #
 # `--quick` goes through everything with too few rounds to say anything: the tests see to it that it still runs.
 # Absolute numbers depend on the machine and on what else it does, so each is held against a rival that is measured in the same
@@ -17,9 +17,10 @@ include("speed.jl")
 include("alloc.jl")
 include("bandwidth.jl")
 include("archive.jl")
+include("xrdma.jl")
 
 const BENCHMARKS = ["archive" => bench_archive, "latency" => bench_latency, "cold" => bench_cold, "speed" => bench_speed,
-                    "alloc" => bench_alloc, "bandwidth" => bench_bandwidth]
+                    "alloc" => bench_alloc, "bandwidth" => bench_bandwidth, "xrdma" => bench_xrdma]
 
 function main(arguments)
     quick = "--quick" in arguments

@@ -30,7 +30,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("bitcode-archive", &["bitcode-wire", "bitcode-jit"]),
     // Beside the house: what looks at it.
     ("bitcode-house", &[]),
-    ("bitcode-bench", &["ucx-sys"]),
+    (
+        "bitcode-bench",
+        &["bitcode-transport", "bitcode-wire", "ucx-sys"],
+    ),
     ("bitcode-smooth", &["bitcode-ffi"]),
 ];
 
