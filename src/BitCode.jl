@@ -21,7 +21,8 @@ A function is captured as LLVM bitcode from Julia's own compiler, with everythin
   - without calling: [`BitCode.explain`](@ref), [`BitCode.code_llvm`](@ref), [`BitCode.archive_info`](@ref)
   - functions in files: [`BitCode.archive`](@ref), [`BitCode.save`](@ref), [`BitCode.load`](@ref)
   - memory of nodes: [`BitCode.alloc`](@ref), [`BitCode.attach`](@ref), [`BitCode.RemoteArray`](@ref), [`BitCode.DistributedSegment`](@ref)
-  - operations on it: [`BitCode.chase`](@ref), [`BitCode.gather`](@ref), [`BitCode.scatter!`](@ref), [`BitCode.fetch_update!`](@ref), `findfirst`, `mapreduce`
+  - operations on it: [`BitCode.chase`](@ref), [`BitCode.gather`](@ref), [`BitCode.scatter!`](@ref), [`BitCode.fetch_update!`](@ref), `findfirst`, `mapreduce`,
+    [`BitCode.replicate!`](@ref), [`BitCode.allreduce!`](@ref), [`BitCode.barrier`](@ref)
 
 Names and argument order are Distributed's, and its functions are extended, not replaced: both can be loaded. The two types that both
 export, `RemoteException` and `Future`, are told apart by their module.

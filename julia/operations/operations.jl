@@ -156,3 +156,77 @@ function Base.mapreduce(f, op, s::DistributedSegment; kw...)
 end
 
 reduce_on(f, op, s) = mapreduce(f, op, Hop.localpart(s))
+
+"""
+    BitCode.replicate!(s::DistributedSegment{T}, xs::Vector{T}) -> s
+
+Make every block of `s` equal to `xs`, which has as many elements as a block. Each node that has them passes them on to one that has not, so that
+their number doubles from round to round, and each element is sent to each node once.
+
+```julia
+nodes = launch(4)
+weights = BitCode.alloc(nodes, Float64, 4 * 100)
+BitCode.replicate!(weights, rand(100))
+```
+"""
+function replicate!(s::DistributedSegment{T}, xs::Vector{T}) where {T}
+    require_equal_blocks(s)
+    length(xs) == s.block || throw(DimensionMismatch("$(length(xs)) elements for blocks of $(s.block)"))
+    put!(s.parts[1], xs)
+    have = 1
+    while have < length(s.parts)
+        asked = [remotecall(pass_on, s.parts[k].node, s, have + k) for k in 1:min(have, length(s.parts) - have)]
+        foreach(fetch, asked)
+        have += length(asked)
+    end
+    return s
+end
+
+pass_on(s, k) = (Hop.put(s, (k-1)*s.block+1:k*s.block, Hop.localpart(s)); nothing)
+
+require_equal_blocks(s::DistributedSegment) = s.length == s.block * length(s.parts) ||
+    throw(DimensionMismatch("the blocks of $(s.length) elements over $(length(s.parts)) nodes are not equal"))
+
+"""
+    BitCode.allreduce!(op, s::DistributedSegment) -> s
+
+Combine the blocks of `s`, which have to be equally long, element by element by `op`, in the order of the nodes; then every block holds the result. The
+code goes round the nodes, first gathering, then leaving the result behind.
+
+```julia
+gradients = BitCode.alloc(nodes, Float64, 4 * 100)
+BitCode.allreduce!(+, gradients)
+```
+"""
+function allreduce!(op, s::DistributedSegment)
+    require_equal_blocks(s)
+    remotecall_fetch(reduce_around, s.parts[1].node, op, s, 1, eltype(s)[])
+    return s
+end
+
+function reduce_around(op, s, k, sofar)
+    part, n = Hop.localpart(s), length(s.parts)
+    result = k == 1 ? copy(part) : k <= n ? map!(op, sofar, sofar, part) : sofar
+    k >= n && copyto!(part, result)
+    k == 2n - 1 && return nothing
+    return Hop.forward(s.parts[mod1(k + 1, n)].node, reduce_around, op, s, k + 1, result)
+end
+
+"""
+    BitCode.barrier(counter, n)
+
+For calls that run at the same time, on nodes or here: return once `n` of them have come here. `counter` is a `RemoteArray{Int}`, zero at first,
+that all of them are given; it may be used again and again by the same `n`.
+
+```julia
+counter = BitCode.alloc(nodes[1], Int, 1)
+foreach(wait, [remotecall(BitCode.barrier, node, counter, length(nodes)) for node in nodes])
+```
+"""
+function barrier(counter, n::Integer)
+    enough = (div(Hop.fetch_add(counter, 1, 1), n) + 1) * n
+    while Hop.get(counter, 1) < enough
+        sleep(0.001)
+    end
+    return nothing
+end

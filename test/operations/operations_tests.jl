@@ -1,7 +1,7 @@
 # The ready-made operations, against the same done here to an array.
 
 using BitCode, Test
-using BitCode: Hop, RemoteException, chase, gather, scatter!, fetch_update!
+using BitCode: Hop, RemoteException, allreduce!, barrier, chase, fetch_update!, gather, replicate!, scatter!
 
 include("../node/waiting.jl")
 
@@ -95,6 +95,36 @@ end
     empty = BitCode.alloc(ns, Int, 0)
     @test sum(empty) == 0 && findfirst(iszero, empty) === nothing
     @test_throws ArgumentError maximum(empty)
+end
+
+@testset "replicate!, allreduce!" begin
+    for nodes in (ns, ns[2:3], ns[1:1])
+        k = length(nodes)
+        s = BitCode.alloc(nodes, Int, 5k)
+        @test replicate!(s, collect(1:5)) === s && Array(s) == repeat(1:5, k)
+        copyto!(s, collect(1:5k))
+        @test allreduce!((a, b) -> 2a + b, s) === s
+        @test Array(s) == repeat(foldl((a, b) -> 2 .* a .+ b, [collect(5i+1:5i+5) for i in 0:k-1]), k)
+    end
+    s = BitCode.alloc(ns, Int, 6)
+    @test_throws DimensionMismatch replicate!(s, [1])
+    @test_throws DimensionMismatch allreduce!(+, BitCode.alloc(ns, Int, 7))
+end
+
+# Each call adds one before the barrier, and sees what all have added behind it.
+function meet(counter, sums, n, rounds)
+    seen = Int[]
+    for round in 1:rounds
+        Hop.fetch_add(sums, round, 1)
+        barrier(counter, n)
+        push!(seen, Hop.get(sums, round))
+    end
+    return seen
+end
+
+@testset "barrier" begin
+    counter, sums = BitCode.alloc(ns[2], Int, 1), BitCode.alloc(ns[3], Int, 4)
+    @test map(fetch, [remotecall(meet, node, counter, sums, 3, 4) for node in ns]) == fill(fill(3, 4), 3)
 end
 
 foreach(close, ns)
