@@ -59,7 +59,7 @@ enum Command {
     Compile {
         /// Library or archive
         file: PathBuf,
-        /// ARCHITECTURE[:CPU[:FEATURES]], such as x86_64:x86-64-v3 or aarch64:neoverse-n1, or `native`; repeatable
+        /// `ARCHITECTURE[:CPU[:FEATURES]]`, such as x86_64:x86-64-v3 or aarch64:neoverse-n1, or `native`; repeatable
         #[arg(long, value_name = "TARGET", required = true)]
         target: Vec<String>,
         #[command(flatten)]

@@ -21,20 +21,26 @@ impl Target {
     /// This machine; `cpu` may name a lesser processor than the one we run on.
     pub(crate) fn host(cpu: Option<&str>) -> Result<Self, JitError> {
         initialise();
-        let target = match cpu {
-            None => Self {
+        let Some(cpu) = cpu else {
+            return Ok(Self {
                 triple: host_triple(),
                 cpu: host_cpu(),
                 features: host_features(),
-            },
-            // A named processor has the features that its name says.
-            Some(cpu) => Self {
-                triple: host_triple(),
-                cpu: cpu.to_owned(),
-                features: String::new(),
-            },
+            });
         };
-        Ok(target)
+        // A named processor has the features that its name says.
+        let named = Self {
+            triple: host_triple(),
+            cpu: cpu.to_owned(),
+            features: String::new(),
+        };
+        if named.is_known()? {
+            return Ok(named);
+        }
+        Err(JitError::Target {
+            spec: cpu.to_owned(),
+            problem: format!("LLVM knows no such {} processor", named.arch()),
+        })
     }
 
     /// What an image says that it is for.
@@ -252,6 +258,15 @@ mod tests {
         assert_eq!(target.arch(), std::env::consts::ARCH);
         assert!(!target.cpu.is_empty());
         assert!(target.machine().is_ok());
+    }
+
+    /// LLVM finds out when it compiles, and then it ends the process.
+    #[test]
+    fn a_processor_that_is_none_is_refused_at_once() {
+        let error = Target::host(Some("nonsense")).unwrap_err();
+        assert!(error.to_string().contains("no such"), "{error}");
+        let least = Target::parse(std::env::consts::ARCH).unwrap().cpu;
+        assert_eq!(Target::host(Some(&least)).unwrap().cpu, least);
     }
 
     #[test]

@@ -290,6 +290,109 @@ fn a_cut_off_or_garbled_object_is_refused_and_the_next_one_runs() {
     assert_eq!(call(&compiled, &[1]).1, 2_u64.to_le_bytes());
 }
 
+/// The section headers of an object file of ours: where the table starts, how many entries of 64 bytes it has.
+fn section_table(code: &[u8]) -> (usize, usize) {
+    let start = u64::from_le_bytes(code[0x28..0x30].try_into().unwrap());
+    let count = u16::from_le_bytes(code[0x3C..0x3E].try_into().unwrap());
+    (start as usize, count.into())
+}
+
+fn word(code: &[u8], at: usize) -> u64 {
+    u64::from_le_bytes(code[at..at + 8].try_into().unwrap())
+}
+
+/// Where in the file the header of the first section of a type is that `fits`.
+fn section_header(code: &[u8], kind: u32, fits: impl Fn(&[u8]) -> bool) -> usize {
+    let (start, count) = section_table(code);
+    let headers = (0..count).map(|index| start + 64 * index);
+    let mut found = headers.filter(|at| {
+        let found = u32::from_le_bytes(code[at + 4..at + 8].try_into().unwrap());
+        found == kind && fits(&code[*at..at + 64])
+    });
+    found.next().unwrap()
+}
+
+const PROGBITS: u32 = 1;
+const RELA: u32 = 4;
+
+/// A megabyte of the file may be named by thousands of sections, of which each would be a megabyte of memory.
+#[test]
+fn sections_that_share_bytes_do_not_multiply_memory() {
+    let text = format!(
+        "{ENTRY}@data = internal constant [1048576 x i8] zeroinitializer
+        define internal ptr @use() {{ ret ptr @data }}
+        @llvm.used = appending global [1 x ptr] [ptr @use]"
+    );
+    let mut code =
+        raw_object(&text.replace("zeroinitializer", &format!("c\"{}\"", "x".repeat(1 << 20))));
+    let (start, count) = section_table(&code);
+    let large = section_header(&code, PROGBITS, |header| word(header, 0x20) >= 1 << 20);
+    let copies = 4096;
+    let mut table = code[start..start + 64 * count].to_vec();
+    let copy = code[large..large + 64].to_vec();
+    (0..copies).for_each(|_| table.extend_from_slice(&copy));
+    let moved = code.len() as u64;
+    code.extend_from_slice(&table);
+    code[0x28..0x30].copy_from_slice(&moved.to_le_bytes());
+    code[0x3C..0x3E].copy_from_slice(&((count + copies) as u16).to_le_bytes());
+    let error = refusal_of(&code);
+    assert!(
+        matches!(&error, JitError::TooLarge { found, .. } if *found > copies << 20),
+        "{error}"
+    );
+    assert_eq!(error.code(), ErrorCode::TOO_LARGE);
+}
+
+#[test]
+fn relocations_stay_inside_what_they_change() {
+    // A table of addresses, which are relocations of eight bytes.
+    let text = format!(
+        "{ENTRY}define internal void @f() {{ ret void }}
+        @table = internal global [2 x ptr] [ptr @f, ptr @f]
+        define internal ptr @use() {{ ret ptr @table }}
+        @llvm.used = appending global [1 x ptr] [ptr @use]"
+    );
+    let code = raw_object(&text);
+    let of_table = |header: &[u8]| {
+        let target = u32::from_le_bytes(header[0x2C..0x30].try_into().unwrap()) as usize;
+        let target = section_table(&code).0 + 64 * target;
+        word(&code, target + 0x20) == 16
+    };
+    let relocations = section_header(&code, RELA, of_table);
+    let first = word(&code, relocations + 0x18) as usize;
+    assert_eq!(word(&code, first), 0);
+    for (offset, inside) in [
+        (8_u64, true),
+        (9, false),
+        (12, false),
+        (16, false),
+        (u64::MAX, false),
+    ] {
+        let mut code = code.clone();
+        code[first..first + 8].copy_from_slice(&offset.to_le_bytes());
+        let error = refusal_of(&code);
+        // What is not refused for this is refused for its missing mark.
+        assert_eq!(matches!(error, JitError::Build { .. }), inside, "{error}");
+        assert_eq!(
+            error.to_string().contains("outside its section"),
+            !inside,
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn what_is_not_loaded_is_not_relocated() {
+    let code = raw_object(&format!(
+        "{ENTRY}module asm \".section .aside,\\22\\22,@progbits\\0A.quad bitcode_entry\""
+    ));
+    let error = refusal_of(&code);
+    assert!(
+        error.to_string().contains("relocates what is not loaded"),
+        "{error}"
+    );
+}
+
 #[test]
 fn what_an_object_wants_from_outside_must_be_offered() {
     let mark = native_mark();
