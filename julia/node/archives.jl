@@ -101,6 +101,10 @@ function archive_with_images(shipped::Shipped, name::String, images)
     return Capture.with_images(shipped.archive, [[bitcode[image_arch(image)] for image in wanted if image isa Symbol]; native])
 end
 
+# What nodes of this client take.
+Capture.archive_for(shipped::Shipped, name::String, client::Client) =
+    isempty(client.native) ? archive_for(shipped, name, client.arch) : archive_with_images(shipped, name, [client.native])
+
 check_image(image) = image isa Union{Symbol,AbstractString} ||
     throw(ArgumentError("an image is :bitcode, an architecture such as :aarch64, or a target such as \"x86_64:x86-64-v3\", not $image"))
 

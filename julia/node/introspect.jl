@@ -94,7 +94,7 @@ const NATIVE_VIEW = 0x02
 
 function write_code(io::IO, node::Node, view::UInt8, job::Job)
     shipped = capture(job)
-    code, _ = new_code(node.client.handle, archive_for(shipped, job.name, node.client.arch))
+    code, _ = new_code(node.client.handle, archive_for(shipped, job.name, node.client))
     try
         write(io, shown_code(node, code, view))
     finally

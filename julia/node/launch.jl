@@ -5,7 +5,7 @@ using Random: RandomDevice
 
 """
     launch(; arch = nothing, transport = "auto", cache_bytes = nothing, call_memory = nothing, object_cache = nothing,
-             segment_bytes = nothing, allow_library = (), log = nothing, timeout = 30) -> Node
+             segment_bytes = nothing, allow_library = (), jit = true, log = nothing, timeout = 30) -> Node
     launch(n; …) -> Vector{Node}
 
 Start one node, or `n` of them, on this machine and connect to it. Each is a process of its own, without Julia, that nobody without its
@@ -15,7 +15,7 @@ fresh random key can talk to. It ends with `close`, or with this process.
 bytes of memory one call may use (8 GiB; more is an `OutOfMemoryError`); `object_cache` a directory, of this user's alone, in which
 compiled code is kept for nodes started later (they share it; unless it is given, nothing is written to disk); `segment_bytes` how many bytes of its memory others may
 have ([`BitCode.alloc`](@ref); 1 GiB); `allow_library` C libraries that shipped code may call besides Julia's own, by soname, such as `["libz.so.1"]`
-(see [`BitCode.allow_library`](@ref)); `log` the level of what it writes to its log
+(see [`BitCode.allow_library`](@ref)); with `jit = false` it compiles nothing and is sent native code, which `bitcode-archive` makes here; `log` the level of what it writes to its log
 (`BitCode.node_log(node)`), such as "info" or "debug"; `timeout` how long it may take to start, in seconds.
 
 `arch` is the kind of machine: this one's own unless said otherwise, or `:aarch64`, which an x86-64 machine emulates (slowly, and over TCP
@@ -42,7 +42,7 @@ only_one(nodes::Vector{Node}) = nodes[1]
 function launch_all(n::Int; arch::Union{Nothing,Symbol,AbstractString} = nothing, transport::AbstractString = "auto",
                     cache_bytes::Union{Nothing,Integer} = nothing, call_memory::Union{Nothing,Integer} = nothing,
                     object_cache::Union{Nothing,AbstractString} = nothing, segment_bytes::Union{Nothing,Integer} = nothing, allow_library = (),
-                    log = nothing, timeout::Real = 30)
+                    jit::Bool = true, log = nothing, timeout::Real = 30)
     timeout > 0 || throw(ArgumentError("the timeout has to be positive, not $timeout seconds"))
     program, transport = is_foreign(arch) ? (emulated_node(arch), emulated_transport(transport)) : (`$(node_program())`, String(transport))
     client = client_for(transport)
@@ -50,7 +50,7 @@ function launch_all(n::Int; arch::Union{Nothing,Symbol,AbstractString} = nothing
     launched = Node[]
     try
         # All at once, then one by one: they start side by side.
-        foreach(_ -> push!(started, start_node(program, transport, cache_bytes, call_memory, object_cache, segment_bytes, allow_library, log)), 1:n)
+        foreach(_ -> push!(started, start_node(program, transport, cache_bytes, call_memory, object_cache, segment_bytes, allow_library, jit, log)), 1:n)
         for process in started
             address = await_ready(process, timeout)
             push!(launched, Node(connect_session(client, address, process.key, timeout)..., process))
@@ -90,7 +90,7 @@ key_of_this_process() = lock(() -> (isempty(KEY) && append!(KEY, random_key()); 
 # Letters, because the end of a key file may be trimmed.
 random_key() = Vector{UInt8}(bytes2hex(rand(RandomDevice(), UInt8, 32)))
 
-function start_node(program, transport, cache_bytes, call_memory, object_cache, segment_bytes, allow_library, log)
+function start_node(program, transport, cache_bytes, call_memory, object_cache, segment_bytes, allow_library, jit, log)
     key = key_of_this_process()
     keyfile = private_file("key", key)
     logfile = private_file("log", UInt8[])
@@ -103,6 +103,7 @@ function start_node(program, transport, cache_bytes, call_memory, object_cache, 
         for name in (allow_library isa AbstractString ? (allow_library,) : allow_library)
             options = `$options --allow-library $name`
         end
+        jit || (options = `$options --no-jit`)
         log === nothing || (options = `$options --log $log`)
         # Detached: a Ctrl-C in the terminal is for Julia.
         command = detach(setenv(`$program $options`, node_environment()))

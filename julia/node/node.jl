@@ -18,7 +18,7 @@ mutable struct Node
 
     function Node(session::API.Handle, client::Client, address::String, process)
         info = session_info(session)
-        node = new(session, client_for(client, get(info, "arch", nothing)), address, info, process)
+        node = new(session, client_for(client, info), address, info, process)
         lock(() -> push!(NODES, node), NODES_LOCK)
         # It is closed by then: an open node is never collected.
         finalizer(free_session, node)

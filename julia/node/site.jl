@@ -126,7 +126,7 @@ function code_for(make, site::CallSite, client::Client)
     return code
 end
 
-code_of(shipped::Shipped, job, client::Client) = Code(first(new_code(client.handle, archive_for(shipped, job.name, client.arch))), shipped, job)
+code_of(shipped::Shipped, job, client::Client) = Code(first(new_code(client.handle, archive_for(shipped, job.name, client))), shipped, job)
 
 function forget(site::CallSite)
     site.job = site.shipped = nothing

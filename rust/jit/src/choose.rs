@@ -23,10 +23,20 @@ pub(crate) fn choose<'i>(
         .min_by_key(|image| (image.cpu != target.cpu, Reverse(wanted(image).count())));
     match object {
         Some(image) => Ok(image),
-        None if objects_only => Err(no_image(images, target, has, true)),
-        None => choose_bitcode(images, target),
+        None if objects_only => Err(no_image(images, target, Some(has), NATIVE)),
+        None => bitcode(images, target).ok_or_else(|| {
+            no_image(
+                images,
+                target,
+                Some(has),
+                "which runs bitcode and native images of its architecture",
+            )
+        }),
     }
 }
+
+/// What a node takes that compiles nothing.
+const NATIVE: &str = "which runs native images only";
 
 /// Is this native code for the target's architecture?
 pub(crate) fn is_native(image: &Image<'_>, target: &Target) -> bool {
@@ -39,10 +49,14 @@ pub(crate) fn choose_bitcode<'i>(
     images: &'i [Image<'i>],
     target: &Target,
 ) -> Result<&'i Image<'i>, JitError> {
+    bitcode(images, target)
+        .ok_or_else(|| no_image(images, target, None, "for which only bitcode serves here"))
+}
+
+fn bitcode<'i>(images: &'i [Image<'i>], target: &Target) -> Option<&'i Image<'i>> {
     images
         .iter()
         .find(|image| image.kind == ImageKind::Bitcode && target.is_arch_of(image))
-        .ok_or_else(|| no_image(images, target, &[], false))
 }
 
 /// The features that an image needs: those with a plus.
@@ -51,15 +65,17 @@ fn wanted<'i>(image: &Image<'i>) -> impl Iterator<Item = &'i str> + use<'i> {
     features.filter_map(|feature| feature.strip_prefix('+'))
 }
 
-fn no_image(images: &[Image<'_>], target: &Target, has: &[&str], objects_only: bool) -> JitError {
+/// `has` if the images' features matter.
+fn no_image(
+    images: &[Image<'_>],
+    target: &Target,
+    has: Option<&[&str]>,
+    takes: &'static str,
+) -> JitError {
     let found: Vec<_> = images.iter().map(|image| describe(image, has)).collect();
     JitError::NoImage {
         machine: format!("{} ({})", target.triple, target.cpu),
-        takes: if objects_only {
-            "which runs native images only"
-        } else {
-            "which runs bitcode and native images of its architecture"
-        },
+        takes,
         found: if found.is_empty() {
             "none".to_owned()
         } else {
@@ -69,11 +85,14 @@ fn no_image(images: &[Image<'_>], target: &Target, has: &[&str], objects_only: b
 }
 
 /// What an image is, for people, with what it needs and `has` lacks.
-fn describe(image: &Image<'_>, has: &[&str]) -> String {
+fn describe(image: &Image<'_>, has: Option<&[&str]>) -> String {
     let mut text = format!("{:?} for {}", image.kind, image.triple).to_lowercase();
     if !image.cpu.is_empty() {
         text += &format!(" ({})", image.cpu);
     }
+    let Some(has) = has else {
+        return text;
+    };
     let missing: Vec<_> = wanted(image).filter(|name| !has.contains(name)).collect();
     if let Some(first) = missing.first() {
         text += &format!(", which needs {first}");
@@ -146,6 +165,27 @@ mod tests {
             "{error}"
         );
         assert!(error.contains("native images only"), "{error}");
+    }
+
+    #[test]
+    fn only_the_features_that_are_missing_are_named() {
+        let newer = [image(
+            ImageKind::Object,
+            "x86_64-linux-gnu",
+            "x86-64-v4",
+            "+avx,+avx2,+avx512f",
+        )];
+        let error = choose(&newer, &target(), &HAS, false).unwrap_err();
+        assert!(
+            error.to_string().ends_with("which needs avx512f"),
+            "{error}"
+        );
+        // To be read as bitcode it has other faults.
+        let error = choose_bitcode(&newer, &target()).unwrap_err().to_string();
+        assert!(
+            !error.contains("needs") && error.contains("bitcode serves"),
+            "{error}"
+        );
     }
 
     #[test]

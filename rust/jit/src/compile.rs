@@ -84,6 +84,11 @@ impl Jit {
         &self.target
     }
 
+    /// Whether it compiles bitcode, or runs native images only.
+    pub fn compiles(&self) -> bool {
+        !self.objects_only
+    }
+
     /// Makes an archive run. The caller has checked that `id` is the archive's hash.
     ///
     /// # Errors

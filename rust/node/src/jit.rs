@@ -30,7 +30,12 @@ impl JitLoader {
         About {
             cpu: target.cpu.clone(),
             features: target.features.clone(),
-            compiler: bitcode_jit::llvm_version(),
+            // One that does not compile has no compiler, as far as origins are concerned.
+            compiler: if self.0.compiles() {
+                bitcode_jit::llvm_version()
+            } else {
+                String::new()
+            },
             abis: bitcode_jit::abis()
                 .iter()
                 .map(|abi| (*abi).into())

@@ -7,6 +7,7 @@
 mod archives;
 mod calls;
 mod failures;
+mod hostile_archives;
 mod images;
 mod linkage;
 mod segments;
