@@ -113,7 +113,7 @@ function object_symbol(work, literal::LLVM.ValueRef, address::UInt64, element::L
         tag = Codegen.tag_at(address)
         if is_binding_tag(tag)
             return add_constant!(work, address, Constant(nothing, binding_offence(binding_at(address))))
-        elseif sure || (holds(tag - 8) && Codegen.tag_at(tag) == Codegen.address_of_object(DataType))
+        elseif sure || is_type_at(tag) && !may_be_plain_memory(address, tag)
             return add_constant!(work, address, Constant(Codegen.object_at(address), nothing))
         end
     end
@@ -122,6 +122,13 @@ function object_symbol(work, literal::LLVM.ValueRef, address::UInt64, element::L
     is_message(work, literal) && return text_global(work, unsafe_string(Ptr{UInt8}(address)))
     return add_constant!(work, address, Constant(nothing, address_offence(address)))
 end
+
+is_type_at(tag::UInt64) = holds(tag - 8) && Codegen.tag_at(tag) == Codegen.address_of_object(DataType)
+
+# Where tags may be small numbers, what `malloc` keeps before its memory looks like one: such an object is only believed if nothing in it leads
+# elsewhere.
+may_be_plain_memory(address::UInt64, tag::UInt64) =
+    unsafe_load(Ptr{UInt}(address - 8)) & ~UInt64(15) != tag && !isbitstype(Codegen.object_at(tag))
 
 function add_constant!(work, address::UInt64, constant::Constant)
     push!(work.constants, constant)

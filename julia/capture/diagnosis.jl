@@ -35,7 +35,7 @@ library_offence(symbol::String, library::String) = Offence(:library,
 const ASSEMBLY_OFFENCE = Offence(:assembly, "inline assembly", "nodes may have another processor: write it in Julia")
 const THREAD_STATE_OFFENCE = Offence(:task, "the current task or thread is asked for", "tasks, locks and task-local storage are this process's own: start the task here and make the remote call in it")
 
-const DISPATCHERS = ("jl_apply_generic", "jl_invoke", "jl_f__apply_iterate", "jl_f__apply", "jl_f__apply_latest", "jl_f_invoke",
+const DISPATCHERS = ("jl_apply_generic", "jl_invoke", "jl_f__apply_iterate", "jl_f__apply", "jl_f__apply_latest", "jl_f__call_latest", "jl_f_invoke",
     "jl_f_applicable", "jl_f_invoke_kwsorter", "jl_f__apply_pure")
 
 # What nodes do not offer, by the symbols that it is called through: kind, message (% is the symbol), advice.
@@ -55,7 +55,7 @@ const RUNTIME_OFFENCES = (
         "`%` is called: tasks and threads belong to this process", THREAD_STATE_OFFENCE.advice),
     (r"^bc_type_details$", :runtime_call, "a type that is only known when the code runs is asked for its fields or parameters",
         "ask where the type is known: a constant, or the type of an argument"),
-    (r"^julia.get_pgcstack$", :task, THREAD_STATE_OFFENCE.message, THREAD_STATE_OFFENCE.advice),
+    (r"^julia.get_pgcstack", :task, THREAD_STATE_OFFENCE.message, THREAD_STATE_OFFENCE.advice),
     (r"^jl_boundp$", :global, "it is asked whether a global variable exists", "decide that here"),
     (r"^jl_f_(apply_type|_typevar)|^jl_(type_union|apply_type|type_intersection)", :runtime_call, "a type is made whose parameters are only known when the code runs",
         "make the parameters known: constants, or types of arguments (`where {T}`)"))
@@ -64,7 +64,7 @@ const RUNTIME_OFFENCES = (
 function symbol_offence(work, symbol::String, instruction::LLVM.ValueRef)
     library = get(work.libraries, symbol, "")
     isempty(library) || return library_offence(symbol, library)
-    symbol == "jl_f__apply_latest" && return Offence(:dynamic_dispatch, "`Base.invokelatest` is called: what it calls is only known when the code runs",
+    symbol in ("jl_f__apply_latest", "jl_f__call_latest") && return Offence(:dynamic_dispatch, "`Base.invokelatest` is called: what it calls is only known when the code runs",
         "call the function itself")
     symbol == "jl_get_binding_or_error" && return missing_offence(work, instruction)
     symbol in DISPATCHERS && return dispatch_offence(dispatched_name(work, instruction))

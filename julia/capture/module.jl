@@ -83,6 +83,10 @@ function keep_reachable!(portable::Portable, entry::String)
     first = LLVM.GetNamedFunction(portable.mod, entry)
     LLVM.isnull(first) && throw(InternalCaptureError("the code generator made no function $entry"))
     LLVM.rename!(first, ENTRY_SYMBOL)
+    # Since 1.9 the code generator leaves everything external, for its linker to find.
+    for walk in (LLVM.Functions, LLVM.Globals), value in walk(portable.mod)
+        is_definition(value) && LLVM.GetLinkage(value) == LLVM.EXTERNAL_LINKAGE && LLVM.SetLinkage(value, LLVM.INTERNAL_LINKAGE)
+    end
     LLVM.SetLinkage(first, LLVM.EXTERNAL_LINKAGE)
     kept = LLVM.ModuleCreateWithNameInContext("bitcode", portable.context)
     LLVM.SetTarget(kept, LLVM.GetTarget(portable.mod))

@@ -14,9 +14,9 @@ function hashes_by_identity(@nospecialize(K), within::Vector{Any} = Any[])
     push!(within, K)
     methods = Codegen.methods_for(Tuple{typeof(hash),K,UInt}, 1, typemax(UInt))
     by_default = methods === nothing || length(methods) != 1 || methods[1][3].sig === DEFAULT_HASH
-    by_default && Codegen.is_mutable_type(K) && return true
     # Of its parts, whoever mixes their hashes.
     K <: Array && return hashes_by_identity(eltype(K), within)
+    by_default && Codegen.is_mutable_type(K) && return true
     return either(Any[hashes_by_identity(F, within) for F in fieldtypes(K)])
 end
 

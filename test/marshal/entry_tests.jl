@@ -4,7 +4,7 @@ using BitCode, Test
 using BitCode: Arrived, Flat, payload, call_unpacked, as_argument, write_value, tail_end, head_size, align_up
 
 scaled(x; by = 2, plus = 0) = x * by + plus
-all_of_it(arguments...; keywords...) = (arguments, keywords.data)
+all_of_it(arguments...; keywords...) = (arguments, values(keywords))
 adder(k) = x -> x + k
 lookup(v) = i -> v[i]
 

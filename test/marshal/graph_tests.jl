@@ -87,7 +87,7 @@ end
     @test e.what isa OpaqueValue && sprint(show, e.what) == "Main.secret"
     # An array that is too large to come along shows as it would.
     e = decode(structure(builtin(BoundsError), zeros(UInt8, 16), [0x04; object(0); u32(1); u64(10^7); 0x02], [0x09; u32(1); u64(10^7 + 1)]), Any[Vector{Float64}])
-    @test sprint(showerror, e) == "BoundsError: attempt to access 10000000-element Array{Float64,1} at index [10000001]"
+    @test sprint(showerror, e) == "BoundsError: attempt to access 10000000-element $(Vector{Float64}) at index [10000001]"
     @test size(e.a) == (10^7,)
     @test_throws ErrorException e.a[1]
     # No place for it: then the whole is a name.
