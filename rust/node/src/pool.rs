@@ -55,6 +55,9 @@ const LONG_SLEEP: Duration = Duration::from_secs(1);
 const POLITE_AFTER: Duration = Duration::from_micros(1);
 /// How many empty polls go by between two looks at the clock.
 const POLLS_PER_CLOCK: u32 = 16;
+/// So many looks at least before it sleeps. On a busy machine the time goes to others whenever it offers its core: without
+/// this it would sleep before who it waits for has had a turn, and each frame would cost both sides a sleep.
+const FEWEST_LOOKS: u32 = 64;
 
 /// The running threads of an engine. [`Pool::stop`] ends them.
 pub struct Pool<F: Fabric + 'static, L: Loader> {
@@ -180,10 +183,12 @@ impl<F: Fabric + 'static, L: Loader> Shared<F, L> {
         let mut leader = Leader::new(&self.engine, &beat);
         let mut quiet_since: Option<Instant> = None;
         let mut polls = 0;
+        let mut looks = 0;
         while self.engine.roster.leads(term) {
             if self.engine.turn(&mut leader) > 0 {
                 quiet_since = None;
                 polls = 0;
+                looks = 0;
                 continue;
             }
             leader.look_ahead();
@@ -193,9 +198,10 @@ impl<F: Fabric + 'static, L: Loader> Shared<F, L> {
                 continue;
             }
             polls = 0;
+            looks += 1;
             let now = Instant::now();
             let quiet = now - *quiet_since.get_or_insert(now);
-            if quiet < self.settings.spin {
+            if quiet < self.settings.spin || looks < FEWEST_LOOKS {
                 if quiet >= POLITE_AFTER {
                     std::thread::yield_now();
                 }
@@ -203,6 +209,7 @@ impl<F: Fabric + 'static, L: Loader> Shared<F, L> {
             }
             self.sleep();
             quiet_since = None;
+            looks = 0;
         }
     }
 
