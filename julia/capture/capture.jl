@@ -73,6 +73,7 @@ mutable struct Shipped
     dependencies::Vector{Dependency}
     functions::Int
     codes::Vector{Core.CodeInstance}
+    settled::IdDict{Any,Any}  # calls whose methods capture chose itself (method.jl)
     checked::UInt             # the world in which `codes` were last seen to be valid
     timings::Vector{Pair{Symbol,Float64}} # seconds by stage
     numbers::IdDict{Any,Int}  # the places of `objects` (from 1), by identity
@@ -96,7 +97,7 @@ function isvalid(shipped::Shipped)
     shipped.settings === nothing || shipped.settings === map(getindex, settings()) || return false
     world = Base.get_world_counter()
     world == shipped.checked && return true
-    still_valid(shipped.codes, world) || return false
+    still_valid(shipped.codes, world) && still_settled(shipped.settled, world) || return false
     shipped.checked = world
     return true
 end
@@ -163,7 +164,7 @@ function attempt(action, instance::Core.MethodInstance, narrowing::Narrowing, li
         work = Work(Portable(emitted.bitcode), libraries)
         try
             make_portable!(work, emitted.names[1][2], clock, debug)
-            return action(work, (name, arguments, result, extra) -> finish(work, emitted, world, clock, name, arguments, result, extra))
+            return action(work, (name, arguments, result, extra) -> finish(work, emitted, narrowing, clock, name, arguments, result, extra))
         finally
             close(work.portable)
         end
@@ -213,7 +214,7 @@ function offences!(work::Work)
     return offences
 end
 
-function finish(work::Work, emitted::Emitted, world::UInt, clock, name::String, arguments::String, result::String, extra::Vector{Any})
+function finish(work::Work, emitted::Emitted, narrowing::Narrowing, clock, name::String, arguments::String, result::String, extra::Vector{Any})
     lower_jlcalls!(call -> true, work)
     tell_identities!(work.portable)
     strip_bundles!(work.portable)
@@ -232,7 +233,7 @@ function finish(work::Work, emitted::Emitted, world::UInt, clock, name::String, 
     bytes = archive_bytes(manifest, [image])
     lap!(clock, :write)
     return Shipped(bytes, work.table.objects, work.deferrable, imports, dependencies, functions,
-        code_instances(emitted.instances, world), world, clock.laps, work.table.index, nothing, work.sites, settings_for(work.table.objects))
+        code_instances(emitted.instances, narrowing.world), narrowing.settled, narrowing.world, clock.laps, work.table.index, nothing, work.sites, settings_for(work.table.objects))
 end
 
 const ABI_NAME = "julia-$(VERSION.major).$(VERSION.minor)-$(8sizeof(Int))le"

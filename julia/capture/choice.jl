@@ -61,7 +61,7 @@ function chosen(narrowing::Narrowing, types::Vector{Any})
     (all_of_them === nothing || length(all_of_them) < 2) && return nothing
     has_candidate = false
     for signature in all_of_them
-        matches = methods_for(signature, 1, narrowing.world)
+        matches = only_match(narrowing, signature)
         matches === nothing && return nothing
         isempty(matches) && continue # a `MethodError`, when it comes to that
         signature <: matches[1][1] || return nothing

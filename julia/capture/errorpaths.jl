@@ -153,10 +153,14 @@ function makes_text(body::Body, i::Int)
     is_invoke(statement) || is_call(statement) || return false
     all(operand -> can_go_home(body, operand), called(statement)[2]) || return false
     splat = splatted(body, statement)
-    splat === nothing || return value_type(body, i) === String || splat[1] in TEXT_MAKERS
-    (value_type(body, i) in TEXTS && constant(body, called(statement)[1]) !== nothing) || return false
-    return is_invoke(statement) ? is_library_method(invoked(statement)) : is_dynamic(body, statement)
+    splat === nothing || return splat[1] in TEXT_MAKERS || value_type(body, i) === String && is_library_function(splat[1])
+    f = constant(body, called(statement)[1])
+    (value_type(body, i) in TEXTS && f !== nothing) || return false
+    return is_invoke(statement) ? is_library_method(invoked(statement)) : is_dynamic(body, statement) && is_library_function(something(f))
 end
+
+# The user's own functions may do more than make a text, and are to do it on the node.
+is_library_function(@nospecialize(f)) = is_library_module(parentmodule(f isa Type ? f : typeof(f)))
 
 # What they return is a `String` even where inference cannot see it.
 const TEXT_MAKERS = (string, repr, Base.print_to_string)

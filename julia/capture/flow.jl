@@ -130,7 +130,7 @@ function type_of_combinations(narrowing::Narrowing, types::Vector{Any}, @nospeci
     all_of_them === nothing && return limit
     results = Any[]
     for signature in all_of_them
-        matches = methods_for(signature, 1, narrowing.world)
+        matches = only_match(narrowing, signature)
         matches === nothing && return limit
         isempty(matches) && continue
         match, environment, method = matches[1]

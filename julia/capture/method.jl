@@ -51,9 +51,10 @@ mutable struct Narrowing
     examines::Bool                             # some body looks into exceptions that it catches
     returns::IdDict{Core.MethodInstance,Any}   # what bodies with open calls return (flow.jl)
     numbered::Vector{Any}                      # what NUMBERING has numbered, from 0 (standins.jl)
+    settled::IdDict{Any,Any}                   # what was settled here: the types of calls => the methods that they had
 end
 Narrowing(world::UInt, numbered::Vector{Any}; note::Bool=false, defers_texts::Bool=true) =
-    Narrowing(world, IdDict{Method,Base.IdSet{Core.MethodInstance}}(), note ? OpenCall[] : nothing, defers_texts, false, IdDict{Core.MethodInstance,Any}(), numbered)
+    Narrowing(world, IdDict{Method,Base.IdSet{Core.MethodInstance}}(), note ? OpenCall[] : nothing, defers_texts, false, IdDict{Core.MethodInstance,Any}(), numbered, IdDict{Any,Any}())
 
 function resolve_calls!(narrowing::Narrowing, body::Body, doomed::BitVector)
     for i in eachindex(body.source.code)
@@ -95,7 +96,6 @@ function narrowed(narrowing::Narrowing, body::Body, call::Expr)
     return something(specialised(narrowing, method, types), target)
 end
 
-# The method instance of the only method that a call with arguments of these types can mean.
 function is_splat(body::Body, @nospecialize(call))
     is_call(call) || return false
     f = constant(body, called(call)[1])
@@ -126,8 +126,22 @@ function resolved_splat(narrowing::Narrowing, body::Body, call::Expr)
     return Expr(:invoke, target, f, arguments...)
 end
 
-function only_method(narrowing::Narrowing, @nospecialize(types))
+# What `methods_for` says of a call with arguments of these types; `nothing` if it can mean more than one method. Julia's inference did not ask, so no
+# definition ends the validity of inferred code on account of this answer: it is noted, to be asked for again.
+function only_match(narrowing::Narrowing, @nospecialize(types))
     matches = methods_for(types, 1, narrowing.world)
+    narrowing.settled[types] = methods_of(matches)
+    return matches
+end
+
+methods_of(matches) = matches === nothing ? nothing : Any[match[3] for match in matches]
+
+# Would everything that was settled be settled in the same way now?
+still_settled(settled::IdDict{Any,Any}, world::UInt) = all(((types, methods),) -> methods_of(methods_for(types, 1, world)) == methods, settled)
+
+# The method instance of the only method that a call with arguments of these types can mean.
+function only_method(narrowing::Narrowing, @nospecialize(types))
+    matches = only_match(narrowing, types)
     (matches === nothing || length(matches) != 1) && return nothing
     match, environment, method = matches[1]
     types <: match || return nothing

@@ -43,8 +43,12 @@ function blas_dotc_sub(n::Count, x, incx::Count, y, incy::Count, out::Ptr{T}) wh
     return nothing
 end
 
+# With one vector and a step that does not lead forward BLAS does nothing: a norm is 0, no element the largest.
+goes_forward(step::Count) = load(step) > 0
+
 # Sums of squares are kept in twice the precision, so that the result is the one of exact arithmetic, rounded once.
 function blas_nrm2(n::Count, x::Ptr{T}, incx::Count) where {T}
+    goes_forward(incx) || return zero(real(T))
     count, v = load(n), strided(x, load(n), load(incx))
     largest = zero(real(T))
     for i in 1:count
@@ -80,6 +84,7 @@ end
 end
 
 function blas_asum(n::Count, x::Ptr{T}, incx::Count) where {T}
+    goes_forward(incx) || return zero(real(T))
     v, sum = strided(x, load(n), load(incx)), zero(real(T))
     for i in 1:load(n)
         sum += abs(real(v[i])) + abs(imag(v[i]))
@@ -97,6 +102,7 @@ function blas_axpy(n::Count, a::Ptr{T}, x::Ptr{T}, incx::Count, y::Ptr{T}, incy:
 end
 
 function blas_scal(n::Count, a::Ptr{T}, x::Ptr{T}, incx::Count) where {T}
+    goes_forward(incx) || return nothing
     count, factor = load(n), unsafe_load(a)
     xs = strided(x, count, load(incx))
     for i in 1:count
@@ -106,8 +112,10 @@ function blas_scal(n::Count, a::Ptr{T}, x::Ptr{T}, incx::Count) where {T}
 end
 
 function blas_amax(n::Count, x::Ptr{T}, incx::Count) where {T}
-    v, best, at = strided(x, load(n), load(incx)), -one(real(T)), 0
-    for i in 1:load(n)
+    (load(n) > 0 && goes_forward(incx)) || return 0
+    v, at = strided(x, load(n), load(incx)), 1
+    best = abs(real(v[1])) + abs(imag(v[1]))
+    for i in 2:load(n)
         size = abs(real(v[i])) + abs(imag(v[i]))
         size > best && ((best, at) = (size, i))
     end

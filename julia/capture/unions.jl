@@ -23,7 +23,8 @@ function excluded_types(body::Body, i::Int, @nospecialize(operand))
     for _ in 1:MAX_TESTS
         start = block_start(body, i)
         test = only_entry(body, start)
-        test == 0 && break
+        # A branch to the very next statement tells nothing: both ways lead there.
+        (test == 0 || branch_target(body.source.code[test]) == test + 1) && break
         if branch_target(body.source.code[test]) == start
             T = tested_type(body, branch_condition(body.source.code[test]), operand)
             T === nothing || push!(excluded, T)
@@ -76,7 +77,7 @@ end
 function settled_call(narrowing::Narrowing, body::Body, i::Int, call::Expr, doomed::Bool)
     types = remaining_types(body, i, call)
     any(T -> T === Union{}, types) && return nothing
-    matches = methods_for(Tuple{types...}, 1, narrowing.world)
+    matches = only_match(narrowing, Tuple{types...})
     matches !== nothing && isempty(matches) && return deferred_call(body, call, deferred_throw, MethodError)
     target = only_method(narrowing, Tuple{types...})
     f, arguments = called(call)

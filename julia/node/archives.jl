@@ -200,7 +200,7 @@ function loaded(saved::Capture.Saved)
     numbers = IdDict{Any,Int}(object => i for (i, object) in enumerate(objects) if !(object isa OpaqueValue))
     deferrable = Base.IdSet{Any}()
     notes === nothing || foreach(i -> push!(deferrable, objects[i+1]), filter(i -> i < length(objects), notes.deferrable))
-    shipped = Shipped(saved.archive, objects, deferrable, manifest.imports, manifest.dependencies, 0, Core.CodeInstance[], UInt(0), Pair{Symbol,Float64}[],
+    shipped = Shipped(saved.archive, objects, deferrable, manifest.imports, manifest.dependencies, 0, Core.CodeInstance[], IdDict{Any,Any}(), UInt(0), Pair{Symbol,Float64}[],
         numbers, nothing, notes === nothing ? Capture.Site[] : notes.sites, nothing)
     A, W, site = signature_named(manifest, notes, shipped)
     return Archive(manifest.name, saved.archive, id_of(saved.archive), A, W, site, notes)

@@ -55,3 +55,40 @@ end
     @test !still(s)
     @test recapture(Changing.other).archive == s.archive
 end
+
+# Inference gives up on a value of so many types, and on all that comes of it. Capture does not, and settles the call of `weight` itself: nothing of
+# Julia's own watches over that.
+module Settling
+one_of(i) = i == 1 ? 1 : i == 2 ? 1.0 : i == 3 ? 1f0 : i == 4 ? 0x01 : i == 5 ? 'c' : "s"
+kind(x::Int) = 1
+kind(x::Float64) = 2
+kind(x::Float32) = 3
+kind(x::UInt8) = 4
+kind(x::Char) = 5
+kind(x::String) = 6
+weight(x::Integer) = 1
+weight(x::Float64) = 2
+weight(x::Float32) = 3
+weight(x::Char) = 5
+weight(x::AbstractString) = 6
+weigh(i) = weight(kind(one_of(i)))
+lacks(x::Float64) = 2
+lacks(x::Float32) = 3
+lacks(x::UInt8) = 4
+lacks(x::Char) = 5
+lacks(x::String) = 6
+lacking(i) = lacks(kind(one_of(i)))
+end
+
+@testset "what capture settled itself: $name" for (name, f, definition) in (
+        ("another definition", Settling.weigh, :(weight(x::Integer) = 10)),
+        ("a better method", Settling.weigh, :(weight(x::Int) = 20)),
+        ("the method that was missing", Settling.lacking, :(lacks(x::Int) = 1)))
+    s = recapture(f)
+    @test still(s)
+    @eval Settling unrelated(x) = x
+    @test still(s)
+    Core.eval(Settling, definition)
+    @test !still(s)
+    @test recapture(f).archive != s.archive
+end
