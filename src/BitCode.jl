@@ -102,6 +102,7 @@ function __init__()
         push!(own_settings, name)
     end
     THIS_PROCESS[] = hash((getpid(), time_ns())) | 1
+    init_collector()
     init_buffers()
     init_graphs()
     open_library()

@@ -272,9 +272,11 @@ session_info(session::API.Handle) = parse_json(unsafe_string(API.bc_session_info
 
 function session_stats(session::API.Handle)
     text = API.bc_session_stats(session)
-    stats = parse_json(unsafe_string(text))
-    API.bc_string_free(text)
-    return stats
+    try
+        return parse_json(unsafe_string(text))
+    finally
+        API.bc_string_free(text)
+    end
 end
 
 # Where the result (or the exception's graph) of a finished call lies; it lives as long as the call.

@@ -37,3 +37,33 @@ const BUILTIN_TYPES = Any[
     ArgumentError, TypeError, UndefVarError, DomainError, InexactError, ReadOnlyMemoryError, MethodError, Core.SimpleVector, DataType,
     InterruptException, UndefKeywordError,
 ]
+
+# --- without the collector ---------------------------------------------------------------------------------------------------
+
+# Who needs the collector to wait on a thread, and whether it was on before the first of them came.
+mutable struct Waiting
+    count::Int
+    was_on::Bool
+end
+
+const COLLECTOR_WAITS = [Waiting(0, true)]
+
+# For each thread; its own switch is what `GC.enable` turns.
+init_collector() = foreach(_ -> push!(COLLECTOR_WAITS, Waiting(0, true)), length(COLLECTOR_WAITS)+1:Threads.nthreads())
+
+"""
+    without_collector(f)
+
+What `f()` returns; nothing is collected meanwhile. Tasks that take turns may all be in here: the collector is on again when the last of them has left.
+"""
+function without_collector(f)
+    waiting = COLLECTOR_WAITS[Threads.threadid()]
+    waiting.count == 0 && (waiting.was_on = GC.enable(false))
+    waiting.count += 1
+    try
+        return f()
+    finally
+        waiting.count -= 1
+        waiting.count == 0 && GC.enable(waiting.was_on)
+    end
+end

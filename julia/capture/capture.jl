@@ -17,6 +17,7 @@ if isdefined(Base, :Experimental) && isdefined(Base.Experimental, Symbol("@optle
 end
 
 using ..BitCode: BUILTIN_TYPES
+using ..BitCode: PACKAGE_VERSION, without_collector
 using ..LLVM: LLVM
 using ..Codegen: Codegen, methods_for, has_layout, type_size, is_mutable_type, is_abstract_type, zero_initialised, has_type_variables
 using LinearAlgebra: LinearAlgebra
@@ -157,8 +158,8 @@ end
 function attempt(action, instance::Core.MethodInstance, narrowing::Narrowing, libraries::Set{String}; debug::Bool=false)
     world = narrowing.world
     clock = Clock()
-    collecting = GC.enable(false) # objects that are only addresses in the code are not rooted until they are in the table
-    try
+    # Objects that are only addresses in the code are not rooted until they are in the table.
+    return without_collector() do
         emitted = emit([instance], world, body -> prepare!(narrowing, body, body.instance === instance))
         lap!(clock, :emit)
         work = Work(Portable(emitted.bitcode), libraries)
@@ -168,8 +169,6 @@ function attempt(action, instance::Core.MethodInstance, narrowing::Narrowing, li
         finally
             close(work.portable)
         end
-    finally
-        GC.enable(collecting)
     end
 end
 
@@ -237,7 +236,7 @@ function finish(work::Work, emitted::Emitted, narrowing::Narrowing, clock, name:
 end
 
 const ABI_NAME = "julia-$(VERSION.major).$(VERSION.minor)-$(8sizeof(Int))le"
-const PRODUCER = "BitCode.jl 0.1.0, Julia $VERSION"
+const PRODUCER = "BitCode.jl $PACKAGE_VERSION, Julia $VERSION"
 
 # Describes the constants that are still used; their symbols get the numbers of the manifest. Two addresses may hold the same value.
 # Then `extra`: what the code does not name, but its arguments or its result may hold.

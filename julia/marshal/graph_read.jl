@@ -120,13 +120,9 @@ function decode_result(place::Ptr{UInt8}, length::Int, objects::Vector{Any}, def
 end
 
 function read_graph(r::GraphReader)
-    # References are stored into objects as raw memory, without the collector's knowledge: it has to wait.
-    enabled = GC.enable(false)
-    value = try
-        read_whole!(r)
-    finally
-        GC.enable(enabled)
-    end
+    # References are stored into objects as raw memory, without the collector's knowledge. (A text that is made here may be the work of a user's
+    # `show`, which may let other tasks run, and these may read graphs, too.)
+    value = without_collector(() -> read_whole!(r))
     value isa Undefined && broken("it is undefined")
     r.exception || r.at == r.stop || broken("something follows it")
     foreach(table -> Base.invokelatest(hash_anew!, table), r.tables)
@@ -406,8 +402,7 @@ function read_array!(r::GraphReader)
         overflow |= over
     end
     bytes, over = Base.mul_with_overflow(count, plan.size)
-    overflow || over || bytes > typemax(Int) - count && broken("an array is larger than any")
-    (overflow || over) && broken("an array is larger than any")
+    (overflow || over || bytes > typemax(Int) - count) && broken("an array is larger than any")
     form = take_number(r, UInt8)
     if form == Form.LEFT_OUT
         r.exception || broken("a result holds what could not be sent")

@@ -13,7 +13,9 @@ function hashes_by_identity(@nospecialize(K), within::Vector{Any} = Any[])
     any(W -> W === K, within) && return false
     push!(within, K)
     methods = Codegen.methods_for(Tuple{typeof(hash),K,UInt}, 1, typemax(UInt))
-    by_default = methods === nothing || length(methods) != 1 || methods[1][3].sig === DEFAULT_HASH
+    method = methods === nothing || length(methods) != 1 ? nothing : methods[1][3]
+    # A method of the user's may go by `objectid`. If it does not, hashing anew changes nothing.
+    by_default = method === nothing || method.sig === DEFAULT_HASH || !Capture.is_library_module(method.module)
     # Of its parts, whoever mixes their hashes.
     K <: Array && return hashes_by_identity(eltype(K), within)
     by_default && Codegen.is_mutable_type(K) && return true

@@ -56,8 +56,12 @@ function launch_all(n::Int; arch::Union{Nothing,Symbol,AbstractString} = nothing
             push!(launched, Node(connect_session(client, address, process.key, timeout)..., process))
         end
     catch
-        foreach(close, launched)
-        foreach(stop, started)
+        # The processes end whatever becomes of the connections to them.
+        try
+            foreach(close, launched)
+        finally
+            foreach(stop, started)
+        end
         rethrow()
     end
     return launched

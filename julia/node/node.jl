@@ -17,12 +17,17 @@ mutable struct Node
     process::Any # of a node that was launched here; `nothing` otherwise
 
     function Node(session::API.Handle, client::Client, address::String, process)
-        info = session_info(session)
-        node = new(session, client_for(client, info), address, info, process)
-        lock(() -> push!(NODES, node), NODES_LOCK)
-        # It is closed by then: an open node is never collected.
-        finalizer(free_session, node)
-        return node
+        try
+            info = session_info(session)
+            node = new(session, client_for(client, info), address, info, process)
+            lock(() -> push!(NODES, node), NODES_LOCK)
+            # It is closed by then: an open node is never collected.
+            finalizer(free_session, node)
+            return node
+        catch
+            API.bc_session_free(session)
+            rethrow()
+        end
     end
 end
 

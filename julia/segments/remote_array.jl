@@ -71,6 +71,9 @@ end
 function segment_length(::Type{T}, dims::Dims) where {T}
     isconcretetype(T) && is_plain(T) && sizeof(T) > 0 ||
         throw(ArgumentError("only plain bits types can lie in a node's memory, and $T is none"))
+    # Julia's arrays have gaps between such elements, a node's memory has none.
+    sizeof(T) == Base.elsize(Vector{T}) ||
+        throw(ArgumentError("a $T has $(sizeof(T)) bytes, but $(Base.elsize(Vector{T})) in an array: such elements cannot lie in a node's memory"))
     all(d -> d >= 0, dims) || throw(ArgumentError("an array cannot have the size $dims"))
     bytes = prod(BigInt[dims...]) * sizeof(T)
     bytes <= typemax(Int) || throw(ArgumentError("an array of $T with size $dims is too large"))

@@ -20,6 +20,11 @@ loops(n) = while true
     n = n > 100 ? error("over") : n + Any[1][1]
 end
 
+describe(x::Int) = string("an integer, ", x)::String
+describe(x::String) = string("a string, ", x)::String
+describe(x)::String = string("something, ", x)
+own_words(x) = x > 0 ? x : error(describe(Any[x][1]))
+
 names(s) = [f for f in s.deferrable]
 
 @testset "texts are not shipped" begin
@@ -50,6 +55,15 @@ end
     s = shipped(mine, Int)
     @test Mine in s.objects
     @test "bc_defer" in s.imports
+end
+
+@testset "what the user's own functions do is done on the node, or refused" begin
+    found = try
+        shipped(own_words, Int)
+    catch e
+        e
+    end
+    @test found isa CaptureError || !(describe in found.deferrable)
 end
 
 @testset "texts that somebody looks at are real" begin

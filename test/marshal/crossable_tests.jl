@@ -72,6 +72,10 @@ struct OwnHash
     word::String
 end
 Base.hash(x::OwnHash, h::UInt) = hash(x.word, h)
+mutable struct OwnIdentity
+    n::Int
+end
+Base.hash(x::OwnIdentity, h::UInt) = hash(objectid(x), h)
 
 @testset "types that a graph may name" begin
     @test Set(reachable_types(Dict{String,Twice})) ==
@@ -84,7 +88,7 @@ end
     for T in (Int, String, Symbol, Date, Tuple{Int,String}, Vector{Int}, BigInt, Pair{String,Int}, Char, typeof(sin), OwnHash, Type{Int})
         @test hashes_by_identity(T) === false
     end
-    for T in (Changing, Twice, Tuple{Int,Changing}, Vector{Changing}, Base.RefValue{Int})
+    for T in (Changing, Twice, Tuple{Int,Changing}, Vector{Changing}, Base.RefValue{Int}, OwnIdentity)
         @test hashes_by_identity(T) === true
     end
     @test hashes_by_identity(Any) === nothing

@@ -120,3 +120,20 @@ end
     # The collector is on again.
     @test GC.enable(true)
 end
+
+is_collecting() = (was = GC.enable(false); GC.enable(was); was)
+
+@testset "the collector is off until the last who needs that is done" begin
+    let first = Condition(), second = Condition()
+        a = @async BitCode.without_collector(() -> wait(first))
+        b = @async BitCode.without_collector(() -> wait(second))
+        yield()
+        @test !is_collecting()
+        notify(first)
+        wait(a)
+        @test !is_collecting()
+        notify(second)
+        wait(b)
+        @test is_collecting()
+    end
+end

@@ -4,6 +4,8 @@ using BitCode, Test
 
 include("../node/waiting.jl")
 
+primitive type Bits24 24 end
+
 struct Pair8
     a::Int32
     b::Float32
@@ -62,7 +64,7 @@ for transport in ("shm", "tcp")
             @test p[1] === Pair8(0, 0) && p[2] === Pair8(1, 2.5)
             @test BitCode.compare_swap(p, 2, Pair8(1, 2.5) => Pair8(3, 4)) === Pair8(1, 2.5) && p[2] === Pair8(3, 4)
             @test isempty(Array(BitCode.alloc(node, Int, 0)))
-            for T in (String, Any, Ptr{Int}, Vector{Int}, Nothing)
+            for T in (String, Any, Ptr{Int}, Vector{Int}, Nothing, Bits24)
                 @test_throws ArgumentError BitCode.alloc(node, T, 3)
             end
             @test_throws ArgumentError BitCode.alloc(node, Int, -1)
