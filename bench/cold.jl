@@ -18,7 +18,7 @@ function stages(node, start)
     future = Base.invokelatest(start, node, 3)
     BitCode.wait_for(future.flight)
     total = Float64(time_ns() - begun)
-    captured = [String(name) => seconds * 1e9 for (name, seconds) in future.shipped.timings]
+    captured = [String(name) => seconds * 1e9 for (name, seconds) in future.code.shipped.timings]
     found = [captured; node_stages(future)]
     fetch(future)
     return [found; "Julia's inference, wire, rest" => total - sum(last, found); "total" => total]
