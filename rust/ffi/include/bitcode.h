@@ -463,8 +463,8 @@ int32_t bc_hash(const uint8_t *bytes, size_t len, uint8_t *out);
  For up to `spin_ns` the calling thread itself drives the transport and waits. Returns
   - BC_VALUE: the result is in `result` (at most `cap` bytes), its length in `*result_len`, and `*pending` is NULL;
   - BC_PENDING: not finished yet; `*pending` is an owned call;
-  - BC_VALUE with `*pending` not NULL: finished, but the result is larger than `cap`, or `result` is NULL, or there is output to take before it
-    (bc_output_notify); `*result_len` is the result's length, or 0;
+  - BC_VALUE with `*pending` not NULL: finished, but the result is larger than `cap`, or `result` is NULL, or there is output to take
+    before it (bc_output_notify); `*result_len` is the result's length, or 0;
   - BC_THROW, BC_ERROR: finished that way; `*pending` is an owned call;
   - negative: it could not be sent; `*pending` is an owned call in state BC_ERROR that says why, or NULL for
     BC_E_BAD_ARGUMENT.

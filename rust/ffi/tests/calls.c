@@ -161,6 +161,20 @@ static void larger_than_expected(bc_session *session, bc_code *code)
     CHECK(bc_call_free(pending) == BC_OK);
 }
 
+/* Whoever has no place for a result gets a handle, also when the answer is quick and has no bytes. */
+static void without_result(bc_session *session, bc_code *code)
+{
+    int64_t one = 1;
+    bc_segment payload = {&one, sizeof one};
+    size_t len = 99;
+    bc_pending *pending = NULL;
+    CHECK(bc_call(session, code, &payload, 1, BC_NO_RESULT, 0, 10000000000u, NULL, 0, &len, &pending) == BC_VALUE);
+    CHECK(pending != NULL && len == 0);
+    const uint8_t *bytes = NULL;
+    CHECK(bc_call_result(pending, &bytes, &len) == BC_OK && len == 0);
+    CHECK(bc_call_free(pending) == BC_OK);
+}
+
 static void later(bc_session *session, bc_code *code)
 {
     enum { CALLS = 64 };
@@ -251,9 +265,10 @@ int main(int argc, char **argv)
     refused(client, argv[1]);
     fused(session, add_one);
     larger_than_expected(session, add_one);
+    without_result(session, add_one);
     later(session, add_one);
     char *stats = bc_session_stats(session);
-    CHECK(strstr(stats, "\"calls\":1065") != NULL && strstr(stats, "\"pending\":0") != NULL);
+    CHECK(strstr(stats, "\"calls\":1066") != NULL && strstr(stats, "\"pending\":0") != NULL);
     CHECK(strstr(stats, "\"archives_sent\":1,") != NULL);
     bc_string_free(stats);
     loaded(client, session, argv[2], argv[4]);
