@@ -6,6 +6,7 @@
 //!
 //! - [`control`]: who the peer is, what it speaks, and whether it lives;
 //! - [`fabric`]: the trait and its words; [`segment`], [`body`]: the memory of frames on the way out and in;
+//! - [`patience`]: how long a thread looks for frames before it sleeps;
 //! - [`region`]: memory that peers read and write themselves;
 //! - [`ucx`]: the trait over UCX; [`memory`]: the trait over nothing, with a virtual clock, for tests;
 //! - [`settings`], [`error`]: what can be chosen and what can go wrong.
@@ -15,6 +16,7 @@ pub mod control;
 pub mod error;
 pub mod fabric;
 pub mod memory;
+pub mod patience;
 pub mod region;
 pub mod segment;
 pub mod settings;
@@ -26,6 +28,7 @@ pub use fabric::{
     Event, Fabric, FabricStats, HEADER_LEN, HeaderBytes, PeerId, SendStatus, Sink, Token,
 };
 pub use memory::{MemoryFabric, MemoryHub, Weather};
+pub use patience::Patience;
 pub use region::{Region, RemoteRegion, Update};
 pub use segment::{Segment, body_len};
 pub use settings::{Settings, TransportChoice};

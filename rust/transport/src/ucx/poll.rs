@@ -194,10 +194,11 @@ impl UcxFabric {
             Park::Taken => return std::thread::sleep(nap),
             Park::Woken => return,
         };
+        let left = lanes.sleep.has_left();
         let mut rest = Rest::Sleep;
         for index in lanes.awake.iter() {
             let of_lane = match lanes.try_drive_at(index) {
-                TryDrive::Here(mut driving) => match prepare_sleep(&mut driving) {
+                TryDrive::Here(mut driving) => match prepare_sleep(&mut driving, left) {
                     Some(rest) => rest,
                     None => return,
                 },
@@ -223,15 +224,15 @@ impl UcxFabric {
 }
 
 /// Lets a lane doze off, if that is possible, and says how the caller may rest. `None`: not at all, there is something
-/// to deliver.
-fn prepare_sleep(driving: &mut Driving<'_>) -> Option<Rest> {
+/// to deliver. With `left`, others who have driven drive no more.
+fn prepare_sleep(driving: &mut Driving<'_>, left: bool) -> Option<Rest> {
     let state = driving.state();
     if state.has_deliveries() || driving.state().is_over() {
         return None;
     }
     let state = driving.state();
     let others_drive = state.handovers_since_wait() > 0;
-    if others_drive {
+    if others_drive && !left {
         return Some(Rest::Nap);
     }
     if state.under_way > 0 {

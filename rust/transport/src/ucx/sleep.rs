@@ -3,7 +3,7 @@
 //! Three things end a sleep: the event fds of the lanes that doze, [`Sleep::wake`] through an eventfd of our own, and time.
 //! An event fd is *armed* only while nobody drives its lane: over shared memory an armed receiver costs its sender a system
 //! call per frame (a datagram to a unix socket), which is more than the frame. A sleeper that finds that other threads
-//! drive naps instead.
+//! drive naps instead, unless they have said by a wake-up that they leave.
 //!
 //! The lanes' event fds are in one epoll set, so that neither sleeping nor looking gets dearer with their number. Each is
 //! reported once for each time that its lane dozed off (`EPOLLONESHOT`): the fd of a lane that is awake may be readable all
@@ -27,6 +27,8 @@ pub(crate) struct Sleep {
     armed: AtomicBool,
     /// Somebody called `wake` and no sleep has ended for it yet.
     woken: AtomicBool,
+    /// `wake` has ended a sleep: who drove until then has left.
+    left: AtomicBool,
 }
 
 impl Sleep {
@@ -41,6 +43,7 @@ impl Sleep {
             parked: AtomicBool::new(false),
             armed: AtomicBool::new(false),
             woken: AtomicBool::new(false),
+            left: AtomicBool::new(false),
         })
     }
 
@@ -125,10 +128,15 @@ impl Sleep {
             return Park::Taken;
         }
         let parked = Parked { sleep: self };
-        if self.woken.swap(false, Ordering::SeqCst) {
-            return Park::Woken;
+        if self.woken.load(Ordering::SeqCst) {
+            return Park::Woken; // `parked` uses it up.
         }
         Park::Here(parked)
+    }
+
+    /// Whether a sleep has ended by a wake-up since this was last asked: whoever drives and then calls `wake` drives no more.
+    pub(crate) fn has_left(&self) -> bool {
+        self.left.swap(false, Ordering::Relaxed)
     }
 }
 
@@ -206,7 +214,9 @@ impl Drop for Parked<'_> {
     fn drop(&mut self) {
         self.sleep.armed.store(false, Ordering::SeqCst);
         // A wake-up that came while we slept has done its work. In this order one that comes now is kept for next time.
-        self.sleep.woken.store(false, Ordering::SeqCst);
+        if self.sleep.woken.swap(false, Ordering::SeqCst) {
+            self.sleep.left.store(true, Ordering::Relaxed);
+        }
         self.sleep.parked.store(false, Ordering::SeqCst);
     }
 }

@@ -316,6 +316,28 @@ fn a_sink_may_call_the_fabric() {
     }
 }
 
+/// Who drove and said that it left keeps nobody from sleeping: frames that come then are announced by an event, not found by a nap.
+#[test]
+fn a_driver_that_leaves_with_a_word_is_not_waited_for() {
+    let pair = Pair::new(TransportChoice::Shm);
+    let nothing = |event: Event| panic!("{event:?}");
+    assert_eq!(pair.there.poll(&mut |event: Event| nothing(event)), 0);
+    std::thread::scope(|scope| {
+        let driver = scope.spawn(|| pair.there.poll(&mut |event: Event| nothing(event)));
+        assert_eq!(driver.join().expect("it only polls"), 0);
+        pair.there.wake();
+        pair.there.wait(Duration::from_secs(60));
+    });
+    assert_eq!(pair.there.poll(&mut |event: Event| nothing(event)), 0);
+    let (start, time) = (Instant::now(), Duration::from_millis(200));
+    pair.there.wait(time);
+    assert!(
+        start.elapsed() >= time / 2,
+        "a nap of {:?}",
+        start.elapsed()
+    );
+}
+
 #[test]
 fn waiting_ends_with_a_wake_with_time_and_with_a_driver() {
     let pair = Pair::new(TransportChoice::Shm);
