@@ -26,6 +26,8 @@ pub(crate) mod code {
     pub(crate) const MALFORMED: i64 = 2;
     /// The call goes on elsewhere.
     pub(crate) const FORWARDED: i64 = 3;
+    /// The call must not go on.
+    pub(crate) const STOPPED: i64 = 4;
     const FAULT: i64 = 1 << 32;
 
     /// A fault.
@@ -47,8 +49,8 @@ pub type Entry = unsafe extern "C" fn(payload: i64, length: i64, call: i64) -> i
 pub struct Code<'a> {
     /// Where it begins.
     pub entry: Entry,
-    /// Addresses of all its instructions: what a backtrace is made of. Empty if nobody wants one.
-    pub text: Range<usize>,
+    /// Addresses of all its instructions, and of all that it links to: what a backtrace is made of. Empty if nobody wants one.
+    pub text: &'a [Range<usize>],
     /// What the code may know of where it runs.
     pub place: Place,
     /// What it asks for memory of nodes.
@@ -59,7 +61,7 @@ impl From<Entry> for Code<'_> {
     fn from(entry: Entry) -> Self {
         Self {
             entry,
-            text: 0..0,
+            text: &[],
             place: Place::default(),
             host: &Nowhere,
         }
@@ -103,6 +105,8 @@ pub enum Outcome {
     BadPayload(&'static str),
     /// Not here: it goes on elsewhere, and the output is the payload for that.
     Forward(Onward),
+    /// Its host has refused it something that it cannot do without.
+    Stopped,
 }
 
 /// Where results go: memory that is reused from call to call. Its bytes start at a multiple of 64.
@@ -186,6 +190,11 @@ impl Output {
         self.memory.get()
     }
 
+    /// Empties it.
+    pub(crate) fn clear(&self) {
+        self.length.set(0);
+    }
+
     /// Replaces the content. False if there is no memory.
     pub(crate) fn set(&self, bytes: &[u8]) -> bool {
         let memory = self.reserve(bytes.len());
@@ -240,17 +249,24 @@ pub(crate) struct Call {
     pub(crate) deferred: Cell<*const Deferred>,
     pub(crate) lines: Lines,
     /// Where its code is.
-    pub(crate) text: Range<usize>,
+    pub(crate) text: *const [Range<usize>],
     pub(crate) place: Place,
     pub(crate) hosted: Hosted,
     /// Where the call goes on, once it is forwarded.
     pub(crate) onward: Cell<Onward>,
+    /// How the call ends, once it must not go on.
+    pub(crate) stopped: Cell<Outcome>,
     /// The trace of `exception`, by its place among the exceptions, from 1.
     thrown: Cell<usize>,
     kept: RefCell<Vec<Arc<dyn Any + Send + Sync>>>,
 }
 
 impl Call {
+    /// Where its result goes.
+    pub(crate) fn output(&self) -> &Output {
+        call_output(self)
+    }
+
     /// What the call refers to, besides what its code does and what the origin makes.
     pub(crate) fn roots(&self, found: &mut dyn FnMut(*const Value)) {
         found(self.exception.get());
@@ -349,6 +365,7 @@ pub unsafe fn run<'a>(
         // SAFETY: it outlives this call.
         hosted: unsafe { Hosted::new(host) },
         onward: Cell::default(),
+        stopped: Cell::new(Outcome::Stopped),
         thrown: Cell::new(0),
         kept: RefCell::new(Vec::new()),
     };
@@ -381,6 +398,7 @@ pub unsafe fn run<'a>(
             Outcome::Value => Outcome::Forward(call.onward.get()),
             other => other,
         },
+        (code::STOPPED, _) => call.stopped.get(),
         (left, _) => Outcome::Fault {
             signal: code::signal(left).unwrap_or(0),
         },
@@ -472,6 +490,14 @@ fn pack(state: &ThreadState, call: &Call, exception: *mut Value) -> Outcome {
         None if call_output(call).set(packing.encoder.bytes()) => Outcome::Thrown,
         None => Outcome::OutOfMemory,
     }
+}
+
+/// Writes the graph of an object into the output while the call runs on.
+pub(crate) fn pack_now(state: &ThreadState, call: &Call, value: *mut Value) -> Outcome {
+    let result = call.result.replace(value);
+    let packed = pack_value(state, call);
+    call.result.set(result);
+    packed
 }
 
 /// Writes the result's graph into the output.

@@ -73,7 +73,7 @@ pub enum Description<'a> {
         dims: &'a [u64],
         /// Its elements, with the selectors of unions behind.
         bytes: &'a [u8],
-        /// Its elements, when they are references.
+        /// Its elements, when they are references, or the reference slots of each.
         references: Vec<Option<u32>>,
     },
     /// A word that holds the address of an object.
@@ -348,9 +348,9 @@ impl<'a, 'b> Builder<'a, 'b> {
                 Description::Array {
                     ty, dims, bytes, ..
                 } => {
-                    let record = self.cell(index, *ty)?.record();
+                    let cell = self.cell(index, *ty)?;
                     array_head(dims.len())
-                        + array_bytes(record, dims, bytes).ok_or(BuildError::BadBytes {
+                        + array_bytes(cell, dims, bytes).ok_or(BuildError::BadBytes {
                             object: index as u32,
                         })?
                 }
@@ -551,7 +551,8 @@ fn element_count(dims: &[u64]) -> Option<usize> {
 }
 
 /// Bytes of the elements, with a NUL behind; none if the description does not fit.
-fn array_bytes(record: &types::Record, dims: &[u64], bytes: &[u8]) -> Option<usize> {
+fn array_bytes(cell: &TypeCell, dims: &[u64], bytes: &[u8]) -> Option<usize> {
+    let record = cell.record();
     let is_array = record.flags & flag::ARRAY != 0 && record.ndims as usize == dims.len();
     if !is_array || dims.len() > ARRAY_NDIMS_MASK as usize {
         return None;
@@ -568,11 +569,21 @@ fn array_bytes(record: &types::Record, dims: &[u64], bytes: &[u8]) -> Option<usi
         let data = count
             .checked_mul(record.element as usize)?
             .checked_add(union)?;
-        // Elements with references inside cannot be described yet: only arrays without elements are possible.
-        let inline = record.element_flags & element::INLINE_REFERENCES != 0;
-        (data == bytes.len() && !(inline && data > 0)).then_some(data)?
+        let known = count == 0 || inline_slots(cell).is_some();
+        (data == bytes.len() && known).then_some(data)?
     };
     data.checked_add(1)
+}
+
+/// Where elements that are structs hold references: nowhere, for elements of other kinds; `None` if nobody has said.
+fn inline_slots(cell: &TypeCell) -> Option<&[u32]> {
+    let record = cell.record();
+    if record.element_flags & element::INLINE_REFERENCES == 0 {
+        return Some(&[]);
+    }
+    let slots = &cell.links()?.element.as_ref()?.record().pointers;
+    let inside = |slot: &u32| slot.is_multiple_of(8) && *slot + 8 <= record.element;
+    (record.element.is_multiple_of(8) && slots.iter().all(inside)).then_some(slots)
 }
 
 unsafe fn fill_array(
@@ -585,7 +596,13 @@ unsafe fn fill_array(
     let record = cell.record();
     let count = element_count(dims)?;
     let is_references = record.element_flags & element::REFERENCES != 0;
-    if is_references && references.len() != count {
+    let slots = if is_references || count == 0 {
+        &[]
+    } else {
+        inline_slots(cell)?
+    };
+    let each = if is_references { 1 } else { slots.len() };
+    if references.len() != count * each {
         return None;
     }
     let data = at.cast::<u8>().wrapping_add(array_head(dims.len()));
@@ -629,6 +646,12 @@ unsafe fn fill_array(
     } else {
         // SAFETY: placed with room for the elements.
         unsafe { copy(data.cast(), 0, bytes) };
+        let elements = (0..count).map(|i| data.wrapping_add(i * record.element as usize));
+        let places = elements.flat_map(|at| slots.iter().map(move |slot| (at, *slot)));
+        for ((at, slot), to) in places.zip(references) {
+            // SAFETY: a word inside an element.
+            unsafe { crate::layout::set_reference_at(at.cast(), slot as usize, *to) };
+        }
     }
     Some(())
 }
@@ -662,6 +685,14 @@ pub(crate) unsafe fn forget_call_references(object: *mut Value) {
         // SAFETY: an array of references.
         let Array { data, length, .. } = unsafe { object.cast::<Array>().read() };
         (0..length).for_each(|i| forget(data.cast::<*mut Value>().wrapping_add(i)));
+    } else if record.flags & flag::ARRAY != 0 {
+        // SAFETY: an array.
+        let Array { data, length, .. } = unsafe { object.cast::<Array>().read() };
+        let slots = inline_slots(cell).unwrap_or_default();
+        for at in (0..length).map(|i| data.wrapping_add(i * record.element as usize)) {
+            let slot = |slot: &u32| at.wrapping_add(*slot as usize).cast();
+            slots.iter().map(slot).for_each(forget);
+        }
     }
     for &pointer in &record.pointers {
         forget(object.cast::<u8>().wrapping_add(pointer as usize).cast());

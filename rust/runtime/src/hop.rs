@@ -3,7 +3,7 @@
 //! Sending is not this room's business. A call that is forwarded ends here, like one that returns: the payload of the
 //! next call lies where a result would, and the outcome says which node and which entry it is for.
 
-use crate::call::{bc_result, code};
+use crate::call::{Call, Outcome, bc_result, code, pack_now};
 use crate::layout::Value;
 use crate::machine::bc_leave;
 use crate::thread::ThreadState;
@@ -85,6 +85,65 @@ pub(crate) unsafe extern "C" fn bc_forward_graph(node: i64, entry: i64, payload:
         entry: u16::try_from(entry).unwrap_or(u16::MAX),
     });
     state.left.set(code::FORWARDED);
+    // SAFETY: the landing belongs to a `bc_enter` further up this thread's stack.
+    unsafe { bc_leave(state.landing.get(), 0) }
+}
+
+/// For shipped code: starts another call, at `entry` on `node`, with the payload that was written into the room, and goes on. If
+/// that cannot be, the call ends here.
+///
+/// # Safety
+/// - called from shipped code.
+pub(crate) unsafe extern "C" fn bc_spawn(node: i64, entry: i64) {
+    let state = ThreadState::current();
+    // SAFETY: the call that this thread is running.
+    let call = unsafe { &*state.call.get() };
+    if !spawned(call, node, entry) {
+        // SAFETY: the caller's promise.
+        unsafe { leave_stopped(state) }
+    }
+}
+
+/// As [`bc_spawn`], with a payload that is made of an object, as a graph.
+///
+/// # Safety
+/// - called from shipped code, with an object of the call's.
+pub(crate) unsafe extern "C" fn bc_spawn_graph(node: i64, entry: i64, payload: *mut Value) {
+    let state = ThreadState::current();
+    // SAFETY: the call that this thread is running.
+    let call = unsafe { &*state.call.get() };
+    let packed = pack_now(state, call, payload);
+    let started = match packed {
+        Outcome::Value => spawned(call, node, entry),
+        other => {
+            call.stopped.set(other);
+            false
+        }
+    };
+    if !started {
+        // SAFETY: the caller's promise.
+        unsafe { leave_stopped(state) }
+    }
+}
+
+/// Has the host start the call whose payload is in the output, which is then empty again.
+fn spawned(call: &Call, node: i64, entry: i64) -> bool {
+    let onward = Onward {
+        node,
+        entry: u16::try_from(entry).unwrap_or(u16::MAX),
+    };
+    let output = call.output();
+    let started = call.hosted.host().spawn(onward, output.bytes());
+    output.clear();
+    started
+}
+
+/// Ends the call at once, as its `stopped` says.
+///
+/// # Safety
+/// - called within a call, with nothing to drop between here and its landing.
+unsafe fn leave_stopped(state: &ThreadState) -> ! {
+    state.left.set(code::STOPPED);
     // SAFETY: the landing belongs to a `bc_enter` further up this thread's stack.
     unsafe { bc_leave(state.landing.get(), 0) }
 }

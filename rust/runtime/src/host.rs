@@ -4,6 +4,7 @@
 //! given the form in which shipped code takes them.
 
 use crate::call::Call;
+use crate::hop::Onward;
 use crate::memory::check_stack;
 use crate::thread::ThreadState;
 use std::any::Any;
@@ -39,6 +40,10 @@ pub trait Host {
         offset: u64,
         access: Access<'_>,
     ) -> Result<u64, Denied>;
+
+    /// Starts another call of the running code, on any node, with this payload. `false` if that cannot be, upon which the call
+    /// that asks for it is ended with [`Outcome::Stopped`](crate::Outcome::Stopped).
+    fn spawn(&self, onward: Onward, payload: &[u8]) -> bool;
 }
 
 /// What is kept for its sake only.
@@ -102,6 +107,10 @@ impl Host for Nowhere {
     fn access(&self, _: u32, _: u64, _: u64, _: Access<'_>) -> Result<u64, Denied> {
         Err(Denied::Unreachable)
     }
+
+    fn spawn(&self, _: Onward, _: &[u8]) -> bool {
+        false
+    }
 }
 
 /// A call's host, and the segments that the call has asked for: it keeps them until it ends.
@@ -131,7 +140,7 @@ impl Hosted {
         }
     }
 
-    fn host(&self) -> &dyn Host {
+    pub(crate) fn host(&self) -> &dyn Host {
         // SAFETY: it outlives us, as `new` demands.
         unsafe { &*self.host }
     }
@@ -357,6 +366,10 @@ mod tests {
 
         fn access(&self, _: u32, _: u64, _: u64, _: Access<'_>) -> Result<u64, Denied> {
             Err(Denied::Unreachable)
+        }
+
+        fn spawn(&self, _: Onward, _: &[u8]) -> bool {
+            false
         }
     }
 

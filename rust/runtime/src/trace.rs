@@ -60,14 +60,14 @@ impl Trace {
             return;
         }
         let mut innermost = Innermost {
-            text,
+            text: &text,
             address: 0,
             frame: 0,
         };
         // SAFETY: the callback takes what it is given, which outlives the call.
         unsafe { _Unwind_Backtrace(look, (&raw mut innermost).cast()) };
         if innermost.address != 0 {
-            self.walk(state, &innermost.text, innermost.address, innermost.frame);
+            self.walk(state, &text, innermost.address, innermost.frame);
         }
     }
 
@@ -75,17 +75,17 @@ impl Trace {
     pub(crate) fn record_fault(&self, state: &ThreadState, address: usize, frame: usize) {
         self.clear();
         let text = text(state);
-        if text.contains(&address) {
+        if text.contains(address) {
             // As if it were a call: what is looked up is the instruction before a return address.
             self.walk(state, &text, address + 1, frame);
         }
     }
 
     /// Follows frame pointers as long as they make sense.
-    fn walk(&self, state: &ThreadState, text: &Range<usize>, address: usize, frame: usize) {
+    fn walk(&self, state: &ThreadState, text: &Text, address: usize, frame: usize) {
         let stack = state.stack.lowest..state.landing.get() as usize;
         let (mut address, mut frame) = (address, frame);
-        while text.contains(&(address - 1)) && self.push(address) {
+        while text.contains(address - 1) && self.push(address) {
             let inside = stack.contains(&frame) && frame.is_multiple_of(align_of::<usize>());
             if !inside {
                 return;
@@ -97,7 +97,7 @@ impl Trace {
             address = unsafe { record.wrapping_add(1).read() };
             if outer <= frame {
                 // The outermost, or nonsense: its caller still counts.
-                if text.contains(&(address.wrapping_sub(1))) {
+                if text.contains(address.wrapping_sub(1)) {
                     self.push(address);
                 }
                 return;
@@ -107,16 +107,29 @@ impl Trace {
     }
 }
 
-/// Where the code of the call that runs is.
-fn text(state: &ThreadState) -> Range<usize> {
+/// Where the code of the call that runs is, and what it links to.
+struct Text<'a>(&'a [Range<usize>]);
+
+impl Text<'_> {
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn contains(&self, address: usize) -> bool {
+        self.0.iter().any(|range| range.contains(&address))
+    }
+}
+
+fn text(state: &ThreadState) -> Text<'_> {
     // SAFETY: null or the call that this thread is running.
     let call = unsafe { state.call.get().as_ref() };
-    call.map_or(0..0, |call| call.text.clone())
+    // SAFETY: whoever runs the call lends it for as long.
+    Text(call.map_or(&[], |call| unsafe { &*call.text }))
 }
 
 /// What the unwinder is to find.
-struct Innermost {
-    text: Range<usize>,
+struct Innermost<'a> {
+    text: &'a Text<'a>,
     address: usize,
     frame: usize,
 }
@@ -140,10 +153,10 @@ unsafe extern "C" {
 /// A frame: is it shipped code's?
 extern "C" fn look(context: UnwindContext, innermost: *mut c_void) -> c_int {
     // SAFETY: `record` passes the address of its own.
-    let innermost = unsafe { &mut *innermost.cast::<Innermost>() };
+    let innermost = unsafe { &mut *innermost.cast::<Innermost<'_>>() };
     // SAFETY: the unwinder's context.
     let address = unsafe { _Unwind_GetIP(context) };
-    if !innermost.text.contains(&address.wrapping_sub(1)) {
+    if !innermost.text.contains(address.wrapping_sub(1)) {
         return NO_REASON;
     }
     innermost.address = address;

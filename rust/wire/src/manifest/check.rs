@@ -99,8 +99,8 @@ pub enum ManifestProblem {
     /// More than one bit of the element flags is set.
     #[error("{0:#x} names more than one kind of element")]
     ElementKind(u32),
-    /// A constant array of structs that hold references.
-    #[error("an array of structs that hold references cannot be a constant, unless it is empty")]
+    /// An array of structs that hold references, of which it does not say where.
+    #[error("its elements hold references, and their type does not say where inside of them")]
     InlineReferences,
     /// A number that differs from what other fields say it must be.
     #[error("is {found}, but {why} make it {wanted}")]
@@ -240,16 +240,15 @@ impl Manifest<'_> {
             .iter()
             .try_fold(1_u64, |product, dim| product.checked_mul(*dim))
             .ok_or_else(overflow)?;
-        if ty.element_flags.contains(ElementFlags::INLINE_REFERENCES) && length != 0 {
-            return Err(at.fault("bytes", ManifestProblem::InlineReferences));
-        }
+        let slots = self.slots_of_elements(at, ty, length)?;
         let references = ty.element_flags.contains(ElementFlags::REFERENCES);
         let each = match (references, ty.element_flags.contains(ElementFlags::UNION)) {
             (true, _) => 0,
             (false, selector) => u64::from(ty.element) + u64::from(selector),
         };
         let bytes = length.checked_mul(each).ok_or_else(overflow)?;
-        let count = if references { length } else { 0 };
+        let each = if references { 1 } else { slots.len() as u64 };
+        let count = length.checked_mul(each).ok_or_else(overflow)?;
         at.equal(
             "bytes",
             array.bytes.len() as u64,
@@ -262,10 +261,41 @@ impl Manifest<'_> {
             count,
             "its dimensions and element kind",
         )?;
+        let elements = array.bytes.chunks_exact(ty.element.max(1) as usize);
+        if !slots.is_empty() {
+            elements
+                .into_iter()
+                .try_for_each(|element| at.zero_slots(element, slots.iter().copied()))?;
+        }
         array
             .references
             .iter()
             .try_for_each(|target| self.reference(at, "references", *target))
+    }
+
+    /// Where structs that are elements of an array of this type hold references; nowhere in other elements, and where there are none.
+    fn slots_of_elements(
+        &self,
+        at: At,
+        array: &TypeObject<'_>,
+        length: u64,
+    ) -> Result<&[u32], Inconsistent> {
+        if !array
+            .element_flags
+            .contains(ElementFlags::INLINE_REFERENCES)
+            || length == 0
+        {
+            return Ok(&[]);
+        }
+        let unknown = || at.fault("bytes", ManifestProblem::InlineReferences);
+        let element = self.ty(at, array.element_type.ok_or_else(unknown)?)?;
+        let stride = array.element;
+        let fits = |slot: &u32| u64::from(*slot) + u64::from(REFERENCE_BYTES) <= stride.into();
+        let aligned = stride.is_multiple_of(REFERENCE_BYTES);
+        if element.pointers.is_empty() || !aligned || !element.pointers.iter().all(fits) {
+            return Err(unknown());
+        }
+        Ok(&element.pointers)
     }
 
     /// Every chain of parents ends. Each object is walked once: a walk stops where an earlier one has been.

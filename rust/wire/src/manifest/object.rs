@@ -52,7 +52,7 @@ impl ElementFlags {
     pub const REFERENCES: Self = Self(1);
     /// Elements are unions of bits types: one selector byte for each follows the elements.
     pub const UNION: Self = Self(2);
-    /// Elements are structs that hold references inline; they must start as zeros. No constant array has such elements.
+    /// Elements are structs that hold references inline; they must start as zeros.
     pub const INLINE_REFERENCES: Self = Self(4);
     /// All bits that this version knows.
     pub const ALL: Self = Self(7);
@@ -145,9 +145,9 @@ pub struct ArrayObject<'a> {
     pub ty: u32,
     /// Its size along each dimension, in elements.
     pub dims: Vec<u64>,
-    /// Elements that are bits, in column-major order; for unions the selector bytes follow.
+    /// Elements that are bits, in column-major order; for unions the selector bytes follow. Reference slots of structs hold zeros.
     pub bytes: &'a [u8],
-    /// Elements that are references: the object each refers to, `None` for an undefined one.
+    /// Elements that are references, or the reference slots of each element in turn: the object that each refers to, `None` for an undefined one.
     pub references: Vec<Option<u32>>,
 }
 

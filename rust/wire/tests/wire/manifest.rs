@@ -433,6 +433,66 @@ fn refuses_bad_alignment_and_bad_elements() {
 }
 
 #[test]
+fn arrays_of_structs_say_what_each_of_their_slots_refers_to() {
+    // A struct of a number and a reference, and arrays of such.
+    let element = TypeObject {
+        size: 16,
+        align: 8,
+        pointers: vec![8],
+        ..TypeObject::default()
+    };
+    let of = |element_type, element, pointers: &[u32]| TypeObject {
+        flags: TypeFlags::ARRAY,
+        element,
+        element_flags: ElementFlags::INLINE_REFERENCES,
+        ndims: 1,
+        element_type,
+        pointers: pointers.to_vec(),
+        ..TypeObject::default()
+    };
+    let check = |array_type: TypeObject<'static>, array: Object<'static>| {
+        let objects = vec![
+            Object::Type(element.clone()),
+            Object::Type(array_type),
+            array,
+        ];
+        with(objects).check().map_err(|found| found.problem)
+    };
+    static ZEROS: [u8; 32] = [0; 32];
+    static ADDRESS: [u8; 16] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+    let good = of(Some(2), 16, &[]);
+    assert_eq!(
+        check(good.clone(), array(3, &[2], &ZEROS, &[Some(0), None])),
+        Ok(())
+    );
+    assert_eq!(check(good.clone(), array(3, &[0], &[], &[])), Ok(()));
+    let one_slot_too_few = check(good.clone(), array(3, &[2], &ZEROS, &[None]));
+    assert!(
+        matches!(
+            one_slot_too_few,
+            Err(ManifestProblem::Mismatch {
+                found: 1,
+                wanted: 2,
+                ..
+            })
+        ),
+        "{one_slot_too_few:?}"
+    );
+    assert_eq!(
+        check(good, array(3, &[1], &ADDRESS, &[None])),
+        Err(ManifestProblem::SlotNotZero(8))
+    );
+    // Elements of which nobody says where their references are, or says so in vain.
+    for unknown in [of(None, 16, &[]), of(Some(2), 8, &[]), of(Some(2), 12, &[])] {
+        let bytes = &ZEROS[..unknown.element as usize];
+        assert_eq!(
+            check(unknown, array(3, &[1], bytes, &[None])),
+            Err(ManifestProblem::InlineReferences)
+        );
+    }
+}
+
+#[test]
 fn refuses_arrays_whose_bytes_do_not_fit_their_dimensions() {
     let mismatch = |object| match fault_of(object) {
         (field, ManifestProblem::Mismatch { found, wanted, .. }) => (field, found, wanted),
