@@ -7,11 +7,12 @@
 use bitcode_wire::archive::Archive;
 use bitcode_wire::error::ErrorPayload;
 use bitcode_wire::frame::{
-    Directory, HEADER_LEN, Header, OutputPayload, OutputTaken, SegmentGone, SegmentGrant,
+    Directory, HEADER_LEN, Header, OutputPayload, OutputTaken, Payloads, SegmentGone, SegmentGrant,
     SegmentRequest, SessionKey, StageTimings, View,
 };
 use bitcode_wire::handshake::{Answer, Hello, Preamble};
 use bitcode_wire::library::Library;
+use bitcode_wire::link::Bundle;
 use bitcode_wire::manifest::Manifest;
 
 /// A frame's header; the bytes after it stand for the body.
@@ -44,6 +45,21 @@ pub(crate) fn frame_header(data: &[u8]) -> bool {
         "the tag covers the body's length"
     );
     true
+}
+
+/// A frame's trailer: an archive, with those that it links to or without.
+pub(crate) fn bundle(data: &[u8]) -> bool {
+    match Bundle::decode(data) {
+        Ok(bundle) => {
+            let bytes = bundle.encode().expect("what decodes also encodes");
+            assert!(bytes == data, "a bundle has one spelling");
+            true
+        }
+        Err(error) => {
+            assert!(!error.to_string().is_empty());
+            false
+        }
+    }
 }
 
 /// A whole archive.
@@ -121,6 +137,24 @@ pub(crate) fn handshake(data: &[u8]) -> bool {
         decoded = true;
     }
     decoded
+}
+
+/// Payloads of several calls.
+pub(crate) fn payloads(data: &[u8]) -> bool {
+    match Payloads::places(data) {
+        Ok(places) => {
+            let mut again = Payloads::default();
+            for place in places {
+                again.push([&data[place]]);
+            }
+            assert!(again.take() == data, "payloads have one spelling");
+            true
+        }
+        Err(error) => {
+            assert!(!error.to_string().is_empty());
+            false
+        }
+    }
 }
 
 /// The payload of an ERROR frame.

@@ -141,7 +141,7 @@ impl<F: Fabric> Call<F> {
                 inner.waiters.push(std::thread::current());
             }
         }
-        core.fabric.wake();
+        core.hand_over();
         loop {
             let state = self.state();
             let left = end.map(|end| end.saturating_duration_since(Instant::now()));

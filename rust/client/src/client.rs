@@ -124,11 +124,19 @@ impl<F: Fabric> Client<F> {
     /// Makes code of an archive: checks its form and computes its id.
     ///
     /// # Errors
-    /// It is no archive.
+    /// It is no archive, or links to other code: then see [`Client::linked_code`].
     pub fn code(&self, archive: Vec<u8>) -> Result<Code, ClientError> {
+        self.linked_code(archive, &[])
+    }
+
+    /// The same for an archive that links to other code (docs/ARCHIVE.md, "Links"), which is among `links`. Nodes that lack it are given it.
+    ///
+    /// # Errors
+    /// It is no archive, or code that it links to is missing.
+    pub fn linked_code(&self, archive: Vec<u8>, links: &[Code]) -> Result<Code, ClientError> {
         // Beyond the last number codes are simply never known to be anywhere.
         let number = self.0.core.codes.fetch_add(1, Ordering::Relaxed);
-        Code::new(archive, number)
+        Code::new(archive, number, links)
     }
 
     /// Ends the client for good: closes its sessions, which fails their pending calls, and ends the helper thread. After
@@ -225,8 +233,8 @@ impl<F: Fabric> Client<F> {
 
 /// The helper thread: sleeps until something comes in that nobody waits for, and sees to it.
 ///
-/// While callers drive the fabric themselves its sleeps are naps, and most of them end with nothing to do. It must then be
-/// gone at once: where cores are few it runs on the node's.
+/// While callers drive the fabric themselves its sleeps are naps, and it must be gone at once, whether there was something to do or not: where
+/// cores are few it runs on the node's, or on the caller's own, and as long as it stayed it would find something to do.
 fn help<F: Fabric>(core: &Core<F>) {
     while !core.stop.load(Ordering::Acquire) {
         let watching = core.deadlines.load(Ordering::Relaxed) > 0;
@@ -234,7 +242,12 @@ fn help<F: Fabric>(core: &Core<F>) {
             .wait(if watching { DEADLINE_TICK } else { LONG_SLEEP });
         let mut last_delivery: Option<Instant> = None;
         loop {
-            if core.poll() > 0 {
+            let delivered = core.poll() > 0;
+            if core.driven.load(Ordering::Relaxed) {
+                core.driven.store(false, Ordering::Relaxed);
+                break;
+            }
+            if delivered {
                 last_delivery = Some(Instant::now());
             } else if last_delivery.is_some_and(|last| last.elapsed() < HELPER_SPIN) {
                 std::thread::yield_now();

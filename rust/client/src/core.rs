@@ -12,6 +12,7 @@ use bitcode_wire::frame::{Flags, Header, Kind};
 use parking_lot::{Mutex, MutexGuard, RwLock};
 use smallvec::SmallVec;
 
+use crate::code::Carry;
 use crate::deliver::Deliver;
 use crate::directory::{CurrentDirectory, Directory};
 use crate::output::OutputQueue;
@@ -36,6 +37,8 @@ pub(crate) struct Core<F> {
     pub(crate) stray_frames: AtomicU64,
     /// Number of codes made, and so the next one's number.
     pub(crate) codes: AtomicU32,
+    /// Callers drive the fabric themselves, and so the helper need not: set by them, and taken back by the helper, or by a caller that leaves.
+    pub(crate) driven: AtomicBool,
     /// The client is gone: the helper thread ends.
     pub(crate) stop: AtomicBool,
     /// Sessions whose peers the fabric reported as failed while it was delivering.
@@ -68,6 +71,7 @@ impl<F: Fabric> Core<F> {
             deadlines: AtomicUsize::new(0),
             stray_frames: AtomicU64::new(0),
             codes: AtomicU32::new(0),
+            driven: AtomicBool::new(false),
             stop: AtomicBool::new(false),
             failed_peers: Mutex::new(Vec::new()),
             output: OutputQueue::default(),
@@ -105,9 +109,11 @@ impl<F: Fabric> Core<F> {
             inner.header.origin = directory.id;
             if kind == Kind::Call {
                 inner.header.hop_budget = options.hop_budget;
+                inner.header.fan_out = options.fan_out;
                 inner.directory = Some(Arc::clone(directory));
             }
         }
+        inner.posted = options.posted;
         inner.belong_to(session, code);
         match payload {
             [only] => inner.payload.push(only.clone()),
@@ -122,7 +128,12 @@ impl<F: Fabric> Core<F> {
         if carry.is_some() || options.timed {
             inner.started = Some(Instant::now());
         }
-        let bytes = match self.transmit(session, &mut inner, carry.is_some()) {
+        let with = if carry.is_some() {
+            Carry::Archive
+        } else {
+            Carry::Nothing
+        };
+        let bytes = match self.transmit(session, &mut inner, with) {
             Ok(bytes) => bytes,
             Err(error) => {
                 self.forget_deadline(&mut inner);
@@ -132,8 +143,8 @@ impl<F: Fabric> Core<F> {
         };
         {
             let mut stats = session.stats.lock();
-            stats.calls += 1;
-            stats.pending += 1;
+            stats.calls += options.posted.max(1);
+            stats.pending += options.posted.max(1);
             stats.bytes_sent += bytes;
             stats.archives_sent += u64::from(carry.is_some());
         }
@@ -148,17 +159,22 @@ impl<F: Fabric> Core<F> {
         Ok(slot)
     }
 
-    /// Sends the call's frame, with or without the archive. Returns the number of bytes.
+    /// Sends the call's frame, with or without its code. Returns the number of bytes.
     pub(crate) fn transmit(
         &self,
         session: &Arc<SessionCore>,
         inner: &mut Inner,
-        with_archive: bool,
+        carry: Carry,
     ) -> Result<u64, ClientError> {
         let payload_len = body_len(&inner.payload)
             .ok_or_else(|| ClientError::TooLarge("the payload's length overflows".into()))?;
-        let archive = inner.code.as_ref().filter(|_| with_archive);
-        inner.header.archive_len = archive.map_or(0, Code::archive_len);
+        let trailer = match &inner.code {
+            Some(code) => code.carried(carry)?,
+            None => None,
+        };
+        let trailer_len = u32::try_from(trailer.as_ref().map_or(0, Segment::len));
+        inner.header.archive_len = trailer_len
+            .map_err(|_| ClientError::TooLarge("the code takes 4 GiB or more".into()))?;
         let body = payload_len.saturating_add(inner.header.archive_len as usize);
         if body as u64 > session.max_body {
             return Err(ClientError::TooLarge(format!(
@@ -168,12 +184,12 @@ impl<F: Fabric> Core<F> {
         }
         inner.header.flags = Flags(inner.header.flags.0 & !Flags::HAS_ARCHIVE.0);
         let (token, peer) = (Token(inner.call), session.peer);
-        let status = if let Some(code) = archive {
+        let status = if let Some(trailer) = trailer {
             inner.header.flags = inner.header.flags.with(Flags::HAS_ARCHIVE);
             let header = inner.header.encode(&session.keys.to_node, body);
             let mut segments: SmallVec<[Segment<'static>; 8]> =
                 inner.payload.iter().cloned().collect();
-            segments.push(code.archive());
+            segments.push(trailer);
             inner.timings.archive_sent = true;
             self.fabric.send(peer, &header, &segments, token)
         } else {
@@ -195,10 +211,10 @@ impl<F: Fabric> Core<F> {
         guard.timings.total = guard.started.map(|started| started.elapsed());
         if let Some(session) = &guard.session {
             let mut stats = session.stats.lock();
-            stats.pending -= 1;
+            stats.pending -= guard.calls();
             stats.bytes_received += guard.bytes_received;
             match &ending {
-                Ending::Value => stats.values += 1,
+                Ending::Value => stats.values += guard.calls(),
                 Ending::Throw => stats.throws += 1,
                 Ending::Error(error) => {
                     stats.errors += 1;
@@ -219,6 +235,14 @@ impl<F: Fabric> Core<F> {
             return self.free(slot, guard);
         }
         let Some(ending) = &guard.ending else { return };
+        if guard.posted > 0 {
+            let session = guard.session.clone();
+            self.free(slot, guard);
+            if let Some(session) = session {
+                self.acknowledged(&session);
+            }
+            return;
+        }
         let state = ending.state();
         guard.finished = true;
         // What the payload was made of is not needed any more; the state tells the caller so.
@@ -313,9 +337,24 @@ impl<F: Fabric> Core<F> {
         delivered
     }
 
+    /// Notes that the calling thread drives.
+    #[inline]
+    pub(crate) fn note_driven(&self) {
+        if !self.driven.load(Ordering::Relaxed) {
+            self.driven.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// The calling thread drives no more, and something is under way: the helper takes over.
+    pub(crate) fn hand_over(&self) {
+        self.driven.store(false, Ordering::Relaxed);
+        self.fabric.wake();
+    }
+
     /// Drives the fabric, first of all for the call's own node, until the call is finished or `spin` has passed.
     pub(crate) fn spin(&self, slot: &Slot, peer: PeerId, spin: Duration) -> CallState {
         let mut start: Option<Instant> = None;
+        self.note_driven();
         if self.poll_peer(peer) == 0 {
             Self::look_ahead(slot);
         }
@@ -358,6 +397,11 @@ impl<F: Fabric> Core<F> {
 
     /// Fails every call of the session that has not ended, closes it, and lets its peer go.
     pub(crate) fn fail_session(&self, session: &Arc<SessionCore>, reason: ClientError) {
+        if session.is_open()
+            && let Err(error) = self.flush_posts(session)
+        {
+            tracing::debug!(%error, node = session.name, "calls that nobody waits for were not sent");
+        }
         if !session.fail(reason.clone()) {
             return;
         }
@@ -430,6 +474,9 @@ fn flags(options: &CallOptions) -> Flags {
     let mut flags = Flags::NONE;
     if options.no_result {
         flags = flags.with(Flags::NO_REPLY);
+    }
+    if options.posted > 0 {
+        flags = flags.with(Flags::MANY);
     }
     if options.show {
         flags = flags.with(Flags::SHOW);

@@ -56,21 +56,27 @@ impl<'a, F: Fabric> Deliver<'a, F> {
         None
     }
 
-    /// The node lacks the code: the same call goes out again, with the archive. Once per call.
+    /// The node lacks the code: the same call goes out again, with the archive; or with all that it links to, if it had its archive with it.
+    /// Once each per call.
     fn need_code(&self, slot: &Slot, mut inner: MutexGuard<'_, Inner>) {
         let Some(session) = inner.session.clone() else {
             return;
         };
-        if inner.timings.archive_sent
-            || inner.ending.is_some()
-            || inner.abandoned
-            || inner.code.is_none()
-        {
+        let sent = if inner.timings.archive_sent {
+            inner.header.archive_len
+        } else {
+            0
+        };
+        let code = inner
+            .code
+            .as_ref()
+            .filter(|_| inner.ending.is_none() && !inner.abandoned);
+        let Some(carry) = code.and_then(|code| code.next_carry(sent)) else {
             session.stats.lock().dropped_frames += 1;
             return;
-        }
+        };
         inner.timings.need_code += 1;
-        let sent = self.0.transmit(&session, &mut inner, true);
+        let sent = self.0.transmit(&session, &mut inner, carry);
         let mut stats = session.stats.lock();
         stats.need_code += 1;
         match sent {

@@ -8,7 +8,7 @@
 //!
 //! **What it must never know.** Julia, LLVM, what is inside a payload.
 //!
-//! Read `session.rs` (how a call is made), `core.rs` (begin, end, fail), `deliver.rs` (what an answer does), `output.rs` (what code prints),
+//! Read `session.rs` (how a call is made), `core.rs` (begin, end, fail), `deliver.rs` (what an answer does), `output.rs` (what code prints), `post.rs` (calls that nobody waits for),
 //! `segment.rs` (memory of nodes), `directory.rs` (how nodes get to know each other), then
 //! `slab.rs` and `slot.rs` (where a call lives). A warm call allocates nothing and takes no contended lock.
 #![forbid(unsafe_code)]
@@ -24,6 +24,7 @@ mod error;
 mod foresight;
 mod known;
 mod output;
+mod post;
 mod segment;
 mod session;
 mod slab;

@@ -16,6 +16,7 @@ use crate::core::Core;
 use crate::directory::Directory;
 use crate::known::KnownSet;
 use crate::output::Inflow;
+use crate::post::Posts;
 use crate::segment::SegmentsInUse;
 use crate::slot::Ending;
 use crate::{CallState, ClientError, Code, SessionStats};
@@ -35,10 +36,16 @@ pub struct CallOptions {
     pub show: bool,
     /// How many hops from node to node the call may make, if its code hops.
     pub hop_budget: u32,
+    /// How many calls it may start on each node, if its code starts some.
+    pub fan_out: u16,
+    /// The payload is that of so many calls that nobody waits for, and whose frame nobody holds; 0 for a call by itself.
+    pub(crate) posted: u64,
 }
 
 /// Enough for long chases; code that hops for ever ends.
 const HOP_BUDGET: u32 = 1_000_000;
+/// Enough for an operation on each element of a small collection.
+const FAN_OUT: u16 = 10_000;
 
 impl Default for CallOptions {
     fn default() -> Self {
@@ -48,6 +55,8 @@ impl Default for CallOptions {
             timed: false,
             show: false,
             hop_budget: HOP_BUDGET,
+            fan_out: FAN_OUT,
+            posted: 0,
         }
     }
 }
@@ -87,6 +96,13 @@ impl CallOptions {
         self.hop_budget = hop_budget;
         self
     }
+
+    /// How many calls the call may start on each node.
+    #[must_use]
+    pub fn fan_out(mut self, fan_out: u16) -> Self {
+        self.fan_out = fan_out;
+        self
+    }
 }
 
 /// What a handshake agreed on: all that a session needs to know.
@@ -115,6 +131,9 @@ pub(crate) struct SessionCore {
     pub(crate) stats: Mutex<SessionStats>,
     pub(crate) inflow: Mutex<Inflow>,
     pub(crate) segments: SegmentsInUse,
+    pub(crate) posts: Mutex<Posts>,
+    /// There are posts that wait: looked at by every call.
+    pub(crate) has_posts: AtomicBool,
     open: AtomicBool,
     failure: OnceLock<ClientError>,
     welcome: Welcome,
@@ -136,6 +155,8 @@ impl SessionCore {
             stats: Mutex::default(),
             inflow: Mutex::default(),
             segments: SegmentsInUse::default(),
+            posts: Mutex::default(),
+            has_posts: AtomicBool::new(false),
             open: AtomicBool::new(true),
             failure: OnceLock::new(),
             welcome: terms.welcome,
@@ -218,13 +239,31 @@ impl<F: Fabric> Session<F> {
         options: &CallOptions,
     ) -> Result<Call<F>, ClientError> {
         let Connection { handle, core } = &*self.0;
+        let client = handle.core();
         let directory = self.directory(code)?;
         let directory = directory.as_ref();
-        let slot =
-            handle
-                .core()
-                .begin(core, Kind::Call, Some(code), directory, payload, options)?;
+        client.flush_posts(core)?;
+        let slot = client.begin(core, Kind::Call, Some(code), directory, payload, options)?;
         Ok(Call::new(Arc::clone(handle), slot.index))
+    }
+
+    /// Makes a call that nobody waits for: its `payload` is copied, and several such calls in a row go in one frame. `false` if it is none
+    /// that this can be done with (it has a long payload, a deadline, a code that the node may not have…): make it by
+    /// [`Session::call`] then.
+    ///
+    /// # Errors
+    /// Why it could not be sent. Whatever happens later nobody hears of.
+    pub fn post(
+        &self,
+        code: &Code,
+        payload: &[Segment<'static>],
+        options: &CallOptions,
+    ) -> Result<bool, ClientError> {
+        let Connection { handle, core } = &*self.0;
+        let directory = self.directory(code)?;
+        handle
+            .core()
+            .post(core, code, directory.as_ref(), payload, options)
     }
 
     /// Calls, and drives the transport for up to `spin` while waiting: the shortest way there is.
@@ -246,6 +285,7 @@ impl<F: Fabric> Session<F> {
         let client = handle.core();
         let directory = self.directory(code)?;
         let directory = directory.as_ref();
+        client.flush_posts(core)?;
         let slot = client.begin(core, Kind::Call, Some(code), directory, payload, options)?;
         let state = if spin.is_zero() {
             slot.state()
@@ -264,7 +304,7 @@ impl<F: Fabric> Session<F> {
                 }
             }
             // The helper takes over.
-            CallState::Pending => client.fabric.wake(),
+            CallState::Pending => client.hand_over(),
             CallState::Throw | CallState::Error => {}
         }
         Ok(Some(Call::new(Arc::clone(handle), slot.index)))

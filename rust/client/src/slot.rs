@@ -146,6 +146,8 @@ pub(crate) struct Inner {
     pub(crate) finished: bool,
     /// Nobody wants the result any more; the slot is freed as soon as the transport lets go of the payload.
     pub(crate) abandoned: bool,
+    /// The frame is of so many calls that nobody waits for, and nobody holds the slot; 0 for a call by itself.
+    pub(crate) posted: u64,
     pub(crate) deadline: Option<Instant>,
     pub(crate) started: Option<Instant>,
     pub(crate) timings: Timings,
@@ -176,6 +178,7 @@ impl Slot {
                 bytes_received: 0,
                 finished: false,
                 abandoned: false,
+                posted: 0,
                 deadline: None,
                 started: None,
                 timings: Timings::default(),
@@ -214,6 +217,11 @@ impl Slot {
 }
 
 impl Inner {
+    /// How many calls the frame is of.
+    pub(crate) fn calls(&self) -> u64 {
+        self.posted.max(1)
+    }
+
     /// Begins the slot's next generation and returns its call id.
     pub(crate) fn open(&mut self, index: u32) -> u64 {
         self.generation = next_generation(self.generation);
@@ -275,6 +283,7 @@ impl Inner {
         self.bytes.large = None;
         self.finished = false;
         self.abandoned = false;
+        self.posted = 0;
         self.deadline = None;
         self.started = None;
         self.timings = Timings::default();

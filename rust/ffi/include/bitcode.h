@@ -191,6 +191,24 @@ typedef struct {
 } bc_segment;
 
 /*
+ What a call may take. All of it goes down with what the call does, on whichever node.
+ */
+typedef struct {
+    /*
+     Milliseconds until the call fails with BC_E_TIMEOUT; no node begins a part of it later. 0: none.
+     */
+    uint32_t deadline_ms;
+    /*
+     How many hops from node to node it may make, on each path that it takes; at least 1. Of meaning for code that hops.
+     */
+    uint32_t hop_budget;
+    /*
+     How many calls it may start on each node, 65,535 at most. Of meaning for code that starts calls.
+     */
+    uint32_t fan_out;
+} bc_limits;
+
+/*
  Where the time of a call went, in nanoseconds. What the node reports is 0 unless the call made it compile.
  */
 typedef struct {
@@ -410,7 +428,8 @@ void bc_string_free(char *string);
 
 /*
  Copies an archive of `len` bytes and computes its code id, which is also written to `id_out` (32 bytes) unless
- that is NULL. The archive is checked for its form, not for what is in the image.
+ that is NULL. The archive is checked for its form, not for what is in the image. BC_E_BAD_ARGUMENT if it is none, or links to other code: see
+ bc_code_new_linked.
 
  # Safety
  `client` is a client that was not freed; `archive` holds `len` bytes; `id_out` is NULL or has room for 32 bytes; `out` is
@@ -422,6 +441,22 @@ int32_t bc_code_new(bc_client *client,
                     uint8_t *id_out,
                     bc_code **out,
                     bc_error **err);
+
+/*
+ The same for an archive that links to other code (docs/ARCHIVE.md, "Links"): `links` are `link_count` handles, among which that code has to be.
+ Nodes that lack it are given it. The handles may be freed afterwards.
+
+ # Safety
+ As for bc_code_new; `links` holds `link_count` code handles of this client that were not freed.
+ */
+int32_t bc_code_new_linked(bc_client *client,
+                           const uint8_t *archive,
+                           size_t len,
+                           bc_code *const *links,
+                           size_t link_count,
+                           uint8_t *id_out,
+                           bc_code **out,
+                           bc_error **err);
 
 /*
  The code of one function of a library, a file that `BitCode.save` wrote (docs/ARCHIVE.md), or of a file that holds one archive.
@@ -466,14 +501,16 @@ int32_t bc_hash(const uint8_t *bytes, size_t len, uint8_t *out);
   - BC_VALUE with `*pending` not NULL: finished, but the result is larger than `cap`, or `result` is NULL, or there is output to take
     before it (bc_output_notify); `*result_len` is the result's length, or 0;
   - BC_THROW, BC_ERROR: finished that way; `*pending` is an owned call;
+  - BC_VALUE with `*pending` NULL and no bytes, if `flags` is BC_NO_RESULT, the payload short, and `result` not NULL: the payload was copied, and
+    nothing more will be heard of the call. Several such calls in a row may go in one frame;
   - negative: it could not be sent; `*pending` is an owned call in state BC_ERROR that says why, or NULL for
     BC_E_BAD_ARGUMENT.
 
- `deadline_ms` (0: none) bounds the whole call: the node does not start it later, and it fails here with BC_E_TIMEOUT.
- `flags` is 0, BC_NO_RESULT or BC_SHOW. `result` may be NULL if `cap` is 0.
+ `limits` may be NULL: no deadline, 1,000,000 hops, 10,000 calls started on each node. `flags` is 0, BC_NO_RESULT or BC_SHOW.
+ `result` may be NULL if `cap` is 0.
 
  # Safety
- `session` and `code` are handles that were not freed, of one client; `segs` holds `n` segments whose memory is readable until
+ `session` and `code` are handles that were not freed, of one client; `limits` is NULL or readable; `segs` holds `n` segments whose memory is readable until
  the call is finished; `result` has room for `cap` bytes; `result_len` and `pending` are writable.
  */
 int32_t bc_call(bc_session *session,
@@ -481,7 +518,7 @@ int32_t bc_call(bc_session *session,
                 const bc_segment *segs,
                 size_t n,
                 uint32_t flags,
-                uint32_t deadline_ms,
+                const bc_limits *limits,
                 uint64_t spin_ns,
                 uint8_t *result,
                 size_t cap,

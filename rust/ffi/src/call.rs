@@ -24,6 +24,35 @@ pub struct BcSegment {
     pub len: usize,
 }
 
+/// What a call may take. All of it goes down with what the call does, on whichever node.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct BcLimits {
+    /// Milliseconds until the call fails with BC_E_TIMEOUT; no node begins a part of it later. 0: none.
+    pub deadline_ms: u32,
+    /// How many hops from node to node it may make, on each path that it takes; at least 1. Of meaning for code that hops.
+    pub hop_budget: u32,
+    /// How many calls it may start on each node, 65,535 at most. Of meaning for code that starts calls.
+    pub fan_out: u32,
+}
+
+impl BcLimits {
+    /// These limits, and what else a call's flags say. `None` if they cannot be.
+    fn options(self, flags: u32) -> Option<CallOptions> {
+        let deadline = Duration::from_millis(u64::from(self.deadline_ms));
+        let fan_out = u16::try_from(self.fan_out).ok()?;
+        let options = flagged(flags).hop_budget(self.hop_budget).fan_out(fan_out);
+        let options = options.deadline((self.deadline_ms > 0).then_some(deadline));
+        (self.hop_budget > 0).then_some(options)
+    }
+}
+
+fn flagged(flags: u32) -> CallOptions {
+    CallOptions::default()
+        .no_result(flags == BC_NO_RESULT)
+        .show(flags == BC_SHOW)
+}
+
 /// A call that did not end inside `bc_call`, or ended with more than a small value.
 pub struct BcPending {
     magic: u64,
@@ -110,14 +139,16 @@ const MAX_SEGMENTS: usize = 1 << 20;
 ///  - BC_VALUE with `*pending` not NULL: finished, but the result is larger than `cap`, or `result` is NULL, or there is output to take
 ///    before it (bc_output_notify); `*result_len` is the result's length, or 0;
 ///  - BC_THROW, BC_ERROR: finished that way; `*pending` is an owned call;
+///  - BC_VALUE with `*pending` NULL and no bytes, if `flags` is BC_NO_RESULT, the payload short, and `result` not NULL: the payload was copied, and
+///    nothing more will be heard of the call. Several such calls in a row may go in one frame;
 ///  - negative: it could not be sent; `*pending` is an owned call in state BC_ERROR that says why, or NULL for
 ///    BC_E_BAD_ARGUMENT.
 ///
-/// `deadline_ms` (0: none) bounds the whole call: the node does not start it later, and it fails here with BC_E_TIMEOUT.
-/// `flags` is 0, BC_NO_RESULT or BC_SHOW. `result` may be NULL if `cap` is 0.
+/// `limits` may be NULL: no deadline, 1,000,000 hops, 10,000 calls started on each node. `flags` is 0, BC_NO_RESULT or BC_SHOW.
+/// `result` may be NULL if `cap` is 0.
 ///
 /// # Safety
-/// `session` and `code` are handles that were not freed, of one client; `segs` holds `n` segments whose memory is readable until
+/// `session` and `code` are handles that were not freed, of one client; `limits` is NULL or readable; `segs` holds `n` segments whose memory is readable until
 /// the call is finished; `result` has room for `cap` bytes; `result_len` and `pending` are writable.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bc_call(
@@ -126,7 +157,7 @@ pub unsafe extern "C" fn bc_call(
     segs: *const BcSegment,
     n: usize,
     flags: u32,
-    deadline_ms: u32,
+    limits: *const BcLimits,
     spin_ns: u64,
     result: *mut u8,
     cap: usize,
@@ -151,11 +182,14 @@ pub unsafe extern "C" fn bc_call(
         if !matches!(flags, 0 | BC_NO_RESULT | BC_SHOW) {
             return REFUSED;
         }
-        let deadline = (deadline_ms > 0).then(|| Duration::from_millis(u64::from(deadline_ms)));
-        let options = CallOptions::default()
-            .no_result(flags == BC_NO_RESULT)
-            .show(flags == BC_SHOW)
-            .deadline(deadline);
+        // SAFETY: as this function demands.
+        let options = match unsafe { limits.as_ref() } {
+            Some(limits) => limits.options(flags),
+            None => Some(flagged(flags)),
+        };
+        let Some(options) = options else {
+            return REFUSED;
+        };
         let mut len = 0;
         let accept = |bytes: &[u8]| {
             len = bytes.len();
@@ -168,9 +202,15 @@ pub unsafe extern "C" fn bc_call(
             fits
         };
         let spin = Duration::from_nanos(spin_ns);
-        let called = session
-            .session
-            .call_and_spin(&code.code, &payload, &options, spin, accept);
+        let (session, code) = (&session.session, &code.code);
+        let called = match flags == BC_NO_RESULT && !result.is_null() {
+            true => session.post(code, &payload, &options),
+            false => Ok(false),
+        };
+        let called = called.and_then(|posted| match posted {
+            true => Ok(None),
+            false => session.call_and_spin(code, &payload, &options, spin, accept),
+        });
         // SAFETY: not null, and the caller vouches for it.
         unsafe { result_len.write(len) };
         let (status, call) = match called {

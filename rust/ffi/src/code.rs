@@ -1,8 +1,10 @@
 //! `bc_code`: an archive that can be called.
 
 use std::ffi::c_char;
+use std::ptr;
 
 use bitcode_client::{ClientError, Code};
+use bitcode_wire::archive::ArchiveError;
 use bitcode_wire::code::CodeId;
 use bitcode_wire::library::{Function, Library};
 
@@ -23,7 +25,8 @@ unsafe impl Handle for BcCode {
 }
 
 /// Copies an archive of `len` bytes and computes its code id, which is also written to `id_out` (32 bytes) unless
-/// that is NULL. The archive is checked for its form, not for what is in the image.
+/// that is NULL. The archive is checked for its form, not for what is in the image. BC_E_BAD_ARGUMENT if it is none, or links to other code: see
+/// bc_code_new_linked.
 ///
 /// # Safety
 /// `client` is a client that was not freed; `archive` holds `len` bytes; `id_out` is NULL or has room for 32 bytes; `out` is
@@ -37,6 +40,30 @@ pub unsafe extern "C" fn bc_code_new(
     out: *mut *mut BcCode,
     err: *mut *mut BcError,
 ) -> i32 {
+    // SAFETY: as this function demands.
+    unsafe { bc_code_new_linked(client, archive, len, ptr::null(), 0, id_out, out, err) }
+}
+
+/// The same for an archive that links to other code (docs/ARCHIVE.md, "Links"): `links` are `link_count` handles, among which that code has to be.
+/// Nodes that lack it are given it. The handles may be freed afterwards.
+///
+/// # Safety
+/// As for bc_code_new; `links` holds `link_count` code handles of this client that were not freed.
+#[unsafe(no_mangle)]
+#[allow(
+    clippy::too_many_arguments,
+    reason = "bc_code_new's, and an array with its length"
+)]
+pub unsafe extern "C" fn bc_code_new_linked(
+    client: *mut BcClient,
+    archive: *const u8,
+    len: usize,
+    links: *const *mut BcCode,
+    link_count: usize,
+    id_out: *mut u8,
+    out: *mut *mut BcCode,
+    err: *mut *mut BcError,
+) -> i32 {
     let body = || {
         // SAFETY: as this function demands.
         let client = unsafe { borrow(client) }.ok_or_else(|| bad("client"))?;
@@ -45,7 +72,9 @@ pub unsafe extern "C" fn bc_code_new(
         }
         // SAFETY: as this function demands.
         let archive = unsafe { bytes(archive, len) }.ok_or_else(|| bad("archive"))?;
-        let code = client.client.code(archive.to_vec())?;
+        // SAFETY: as this function demands.
+        let links = unsafe { codes(links, link_count) }?;
+        let code = client.client.linked_code(archive.to_vec(), &links)?;
         if !id_out.is_null() {
             let CodeId(id) = code.id();
             // SAFETY: room for 32 bytes, the caller vouches for it.
@@ -61,6 +90,27 @@ pub unsafe extern "C" fn bc_code_new(
     };
     // SAFETY: the caller vouches for `err`.
     unsafe { status(err, body) }
+}
+
+/// The codes behind some handles.
+///
+/// # Safety
+/// `links` holds `count` code handles that were not freed.
+unsafe fn codes(links: *const *mut BcCode, count: usize) -> Result<Vec<Code>, ClientError> {
+    if count == 0 {
+        return Ok(Vec::new());
+    }
+    if links.is_null() {
+        return Err(bad("links"));
+    }
+    // SAFETY: not null, and the caller vouches for the rest.
+    let links = unsafe { std::slice::from_raw_parts(links, count) };
+    let code = |link: &*mut BcCode| {
+        // SAFETY: the caller vouches for the handle.
+        let link = unsafe { borrow(*link) }.ok_or_else(|| bad("links"))?;
+        Ok(link.code.clone())
+    };
+    links.iter().map(code).collect()
 }
 
 /// The code of one function of a library, a file that `BitCode.save` wrote (docs/ARCHIVE.md), or of a file that holds one archive.
@@ -92,9 +142,11 @@ pub unsafe extern "C" fn bc_code_load(
         let name = unsafe { text(name, "", "name")? };
         let file = std::fs::read(path)
             .map_err(|error| ClientError::BadArgument(format!("{path}: {error}")))?;
+        let refused = |error: ArchiveError| ClientError::BadArgument(format!("{path}: {error}"));
+        let library = Library::decode(&file).map_err(refused)?;
         let handle = BcCode {
             magic: BcCode::MAGIC,
-            code: client.client.code(archive_of(&file, path, name)?)?,
+            code: code_of(client, &library, named(&library, path, name)?)?,
         };
         // SAFETY: not null, and the caller vouches for it.
         unsafe { out.write(handle.into_raw()) };
@@ -104,14 +156,34 @@ pub unsafe extern "C" fn bc_code_load(
     unsafe { status(err, body) }
 }
 
-/// The archive of the one function that is called `name`, or of the only one if that is empty.
-fn archive_of(file: &[u8], path: &str, name: &str) -> Result<Vec<u8>, ClientError> {
+/// The code of a function, with that of the library's others that it links to.
+fn code_of(
+    client: &BcClient,
+    library: &Library<'_>,
+    function: &Function<'_>,
+) -> Result<Code, ClientError> {
+    let mut links = Vec::new();
+    for id in function.archive.manifest.links() {
+        // An archive holds the hashes of those that it links to: there are no circles.
+        let linked = library.functions.iter().find(|it| it.id() == id);
+        if let Some(linked) = linked {
+            links.push(code_of(client, library, linked)?);
+        }
+    }
+    client.client.linked_code(function.bytes.to_vec(), &links)
+}
+
+/// The one function that is called `name`, or the only one if that is empty.
+fn named<'l, 'a>(
+    library: &'l Library<'a>,
+    path: &str,
+    name: &str,
+) -> Result<&'l Function<'a>, ClientError> {
     let refused = |problem: String| ClientError::BadArgument(format!("{path}: {problem}"));
-    let library = Library::decode(file).map_err(|error| refused(error.to_string()))?;
     let meant = |function: &&Function<'_>| name.is_empty() || function.is_named(name);
     let found: Vec<_> = library.functions.iter().filter(meant).collect();
     if let [function] = found[..] {
-        return Ok(function.bytes.to_vec());
+        return Ok(function);
     }
     let there: Vec<_> = library
         .functions

@@ -16,6 +16,11 @@
         }                                                                                                        \
     } while (0)
 
+static const bc_limits minute = {60000, 1, 0};
+static const bc_limits moment = {50, 1, 0};
+static const bc_limits no_hops = {0, 0, 0};
+static const bc_limits much = {0, 1, 65536};
+
 static unsigned char *read_file(const char *path, size_t *len)
 {
     FILE *file = fopen(path, "rb");
@@ -74,13 +79,15 @@ static void bad_arguments(bc_client *client, bc_session *session, bc_code *code)
     bc_error_free(error);
     CHECK(bc_code_new(client, NULL, 7, NULL, &no_code, NULL) == BC_E_BAD_ARGUMENT);
     CHECK(bc_hash(NULL, 1, &byte) == BC_E_BAD_ARGUMENT && bc_hash(&byte, 1, NULL) == BC_E_BAD_ARGUMENT);
-    CHECK(bc_call(NULL, code, NULL, 0, 0, 0, 0, NULL, 0, &len, &pending) == BC_E_BAD_ARGUMENT && pending == NULL);
-    CHECK(bc_call(session, NULL, NULL, 0, 0, 0, 0, NULL, 0, &len, &pending) == BC_E_BAD_ARGUMENT);
-    CHECK(bc_call(session, code, NULL, 3, 0, 0, 0, NULL, 0, &len, &pending) == BC_E_BAD_ARGUMENT);
-    CHECK(bc_call(session, code, &at_null, 1, 0, 0, 0, NULL, 0, &len, &pending) == BC_E_BAD_ARGUMENT);
-    CHECK(bc_call(session, code, NULL, 0, 64, 0, 0, NULL, 0, &len, &pending) == BC_E_BAD_ARGUMENT);
-    CHECK(bc_call(session, code, NULL, 0, 0, 0, 0, NULL, 8, &len, &pending) == BC_E_BAD_ARGUMENT);
-    CHECK(bc_call(session, code, NULL, 0, 0, 0, 0, NULL, 0, NULL, &pending) == BC_E_BAD_ARGUMENT);
+    CHECK(bc_call(NULL, code, NULL, 0, 0, NULL, 0, NULL, 0, &len, &pending) == BC_E_BAD_ARGUMENT && pending == NULL);
+    CHECK(bc_call(session, NULL, NULL, 0, 0, NULL, 0, NULL, 0, &len, &pending) == BC_E_BAD_ARGUMENT);
+    CHECK(bc_call(session, code, NULL, 3, 0, NULL, 0, NULL, 0, &len, &pending) == BC_E_BAD_ARGUMENT);
+    CHECK(bc_call(session, code, &at_null, 1, 0, NULL, 0, NULL, 0, &len, &pending) == BC_E_BAD_ARGUMENT);
+    CHECK(bc_call(session, code, NULL, 0, 0, &no_hops, 0, NULL, 0, &len, &pending) == BC_E_BAD_ARGUMENT);
+    CHECK(bc_call(session, code, NULL, 0, 0, &much, 0, NULL, 0, &len, &pending) == BC_E_BAD_ARGUMENT);
+    CHECK(bc_call(session, code, NULL, 0, 64, NULL, 0, NULL, 0, &len, &pending) == BC_E_BAD_ARGUMENT);
+    CHECK(bc_call(session, code, NULL, 0, 0, NULL, 0, NULL, 8, &len, &pending) == BC_E_BAD_ARGUMENT);
+    CHECK(bc_call(session, code, NULL, 0, 0, NULL, 0, NULL, 0, NULL, &pending) == BC_E_BAD_ARGUMENT);
     CHECK(bc_call_state(NULL) == BC_E_BAD_ARGUMENT && bc_call_wait(NULL, 1) == BC_E_BAD_ARGUMENT);
     CHECK(bc_call_notify(NULL, notify, NULL) == BC_E_BAD_ARGUMENT);
     CHECK(bc_call_error(NULL, NULL) == NULL && bc_call_free(NULL) == BC_OK);
@@ -138,7 +145,7 @@ static void fused(bc_session *session, bc_code *code)
         int64_t result = 0;
         size_t len = 0;
         bc_pending *pending = NULL;
-        int32_t state = bc_call(session, code, pieces, 3, 0, 0, 10000000000u, (uint8_t *)&result, sizeof result, &len, &pending);
+        int32_t state = bc_call(session, code, pieces, 3, 0, NULL, 10000000000u, (uint8_t *)&result, sizeof result, &len, &pending);
         CHECK(state == BC_VALUE && pending == NULL && len == 8 && result == i + 1);
     }
 }
@@ -149,7 +156,7 @@ static void larger_than_expected(bc_session *session, bc_code *code)
     bc_segment payload = {&one, sizeof one};
     size_t len = 0;
     bc_pending *pending = NULL;
-    CHECK(bc_call(session, code, &payload, 1, 0, 0, 10000000000u, NULL, 0, &len, &pending) == BC_VALUE);
+    CHECK(bc_call(session, code, &payload, 1, 0, NULL, 10000000000u, NULL, 0, &len, &pending) == BC_VALUE);
     CHECK(pending != NULL && len == 8);
     const uint8_t *bytes = NULL;
     CHECK(bc_call_result(pending, &bytes, &len) == BC_OK && len == 8 && (uintptr_t)bytes % 64 == 0);
@@ -184,7 +191,7 @@ static void later(bc_session *session, bc_code *code)
         words[i] = i;
         bc_segment payload = {&words[i], 8};
         size_t len = 0;
-        CHECK(bc_call(session, code, &payload, 1, 0, 60000, 0, NULL, 0, &len, &pending[i]) >= 0);
+        CHECK(bc_call(session, code, &payload, 1, 0, &minute, 0, NULL, 0, &len, &pending[i]) >= 0);
         CHECK(pending[i] != NULL);
         CHECK(bc_call_notify(pending[i], notify, &notified) == BC_OK);
     }
@@ -205,7 +212,7 @@ static void never(bc_session *session, bc_code *count)
     bc_segment payload = {&for_ever, 8};
     size_t len = 0;
     bc_pending *pending = NULL;
-    CHECK(bc_call(session, count, &payload, 1, 0, 0, 1000000, NULL, 0, &len, &pending) == BC_PENDING);
+    CHECK(bc_call(session, count, &payload, 1, 0, NULL, 1000000, NULL, 0, &len, &pending) == BC_PENDING);
     const uint8_t *bytes = NULL;
     CHECK(bc_call_result(pending, &bytes, &len) == BC_E_BAD_ARGUMENT);
     bc_timings timings;
@@ -216,13 +223,13 @@ static void never(bc_session *session, bc_code *count)
     int before = atomic_load(&notified);
     CHECK(bc_call_free(pending) == BC_OK);
 
-    CHECK(bc_call(session, count, &payload, 1, 0, 50, 0, NULL, 0, &len, &pending) == BC_PENDING);
+    CHECK(bc_call(session, count, &payload, 1, 0, &moment, 0, NULL, 0, &len, &pending) == BC_PENDING);
     CHECK(bc_call_wait(pending, UINT64_MAX) == BC_ERROR);
     int32_t code = 0;
     CHECK(bc_call_error(pending, &code) != NULL && code == BC_E_TIMEOUT);
     CHECK(bc_call_free(pending) == BC_OK);
 
-    CHECK(bc_call(session, count, &payload, 1, 0, 0, 0, NULL, 0, &len, &pending) == BC_PENDING);
+    CHECK(bc_call(session, count, &payload, 1, 0, NULL, 0, NULL, 0, &len, &pending) == BC_PENDING);
     CHECK(bc_session_is_open(session) == 1 && bc_session_close(session) == BC_OK && bc_session_close(session) == BC_OK);
     CHECK(bc_session_is_open(session) == 0 && bc_call_state(pending) == BC_ERROR);
     const char *message = bc_call_error(pending, &code);
@@ -231,7 +238,7 @@ static void never(bc_session *session, bc_code *count)
     CHECK(atomic_load(&notified) == before);
 
     /* What cannot be sent is a call, too, and says why. */
-    CHECK(bc_call(session, count, &payload, 1, 0, 0, 0, NULL, 0, &len, &pending) == BC_E_SESSION_CLOSED);
+    CHECK(bc_call(session, count, &payload, 1, 0, NULL, 0, NULL, 0, &len, &pending) == BC_E_SESSION_CLOSED);
     CHECK(pending != NULL && bc_call_state(pending) == BC_ERROR && bc_call_wait(pending, UINT64_MAX) == BC_ERROR);
     CHECK(bc_call_error(pending, &code) != NULL && code == BC_E_SESSION_CLOSED);
     CHECK(bc_call_notify(pending, notify, &notified) == BC_OK && atomic_load(&notified) == before + 1);

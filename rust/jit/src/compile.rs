@@ -16,6 +16,7 @@ use crate::{objects, translate};
 use bitcode_runtime::{Constants, Limits};
 use bitcode_wire::archive::{Archive, Image, ImageKind};
 use bitcode_wire::code::CodeId;
+use bitcode_wire::link::{self, FUNCTION_SYMBOL};
 use bitcode_wire::manifest::{Manifest, object_symbol};
 use std::collections::HashSet;
 use std::sync::{Arc, OnceLock};
@@ -94,6 +95,19 @@ impl Jit {
     /// # Errors
     /// [`JitError`]: for most reasons, the archive's.
     pub fn compile(&self, id: &CodeId, archive: &Archive<'_>) -> Result<Compiled, JitError> {
+        self.compile_linked(id, archive, &[])
+    }
+
+    /// The same for an archive that links to others: `links` are those that [`Manifest::links`] names, in its order. It keeps them alive.
+    ///
+    /// # Errors
+    /// [`JitError`], [`JitError::Unresolved`] if there are fewer, or one of them exports nothing.
+    pub fn compile_linked(
+        &self,
+        id: &CodeId,
+        archive: &Archive<'_>,
+        links: &[&Compiled],
+    ) -> Result<Compiled, JitError> {
         let manifest = &archive.manifest;
         check_abi(manifest)?;
         let image = self.choose(&archive.images)?;
@@ -107,13 +121,14 @@ impl Jit {
         if image.kind == ImageKind::Object {
             check::object(image.code, self.target.arch(), manifest.entry)?;
             timings.parse = micros(started);
-            return self.link(Buffer::copy(image.code), manifest, constants, timings);
+            let object = Buffer::copy(image.code);
+            return self.link(object, manifest, links, constants, timings);
         }
         let kept = self.store.as_ref().map(|store| (store, store.key(id)));
         if let Some(object) = kept.as_ref().and_then(|(store, key)| store.find(key)) {
             timings.parse = micros(started);
             let object = Buffer::copy(&object);
-            let compiled = self.link(object, manifest, constants, timings)?;
+            let compiled = self.link(object, manifest, links, constants, timings)?;
             return Ok(compiled.kept());
         }
         // Everything of LLVM's happens in here: what it calls fatal ends this compilation only.
@@ -122,7 +137,7 @@ impl Jit {
         if let Some((store, key)) = kept {
             store.keep(&key, object.bytes());
         }
-        self.link(object, manifest, constants, timings)
+        self.link(object, manifest, links, constants, timings)
     }
 
     fn choose<'i>(&self, images: &'i [Image<'i>]) -> Result<&'i Image<'i>, JitError> {
@@ -139,11 +154,12 @@ impl Jit {
         choose(images, &self.target, has, self.objects_only)
     }
 
-    /// Makes an object run, with the archive's constants and what it takes from C libraries.
+    /// Makes an object run, with the archive's constants and what it takes from C libraries and from other code.
     fn link(
         &self,
         object: Buffer,
         manifest: &Manifest<'_>,
+        links: &[&Compiled],
         constants: Constants,
         mut timings: Timings,
     ) -> Result<Compiled, JitError> {
@@ -154,11 +170,12 @@ impl Jit {
             .iter()
             .filter_map(|index| Some((object_symbol(*index), constants.address(*index)? as usize)))
             .collect();
-        let foreign = self.foreign(manifest, &wanted.foreign)?;
+        let foreign = self.foreign(manifest, links, &wanted.foreign)?;
         let absolute = [absolute, foreign].concat();
         let bytes = object.len();
         let sites = Sites::of(object.bytes(), manifest.entry);
-        let linked = guarded(|| self.orc.link(object, &absolute, manifest.entry));
+        let exported = wanted.exports.then_some(FUNCTION_SYMBOL);
+        let linked = guarded(|| self.orc.link(object, &absolute, manifest.entry, exported));
         let linked: Linked = linked.and_then(|linked| linked).map_err(JitError::Llvm)?;
         timings.link += micros(started);
         tracing::debug!(
@@ -172,6 +189,7 @@ impl Jit {
             linked,
             constants,
             sites,
+            links,
             bytes,
             timings,
             self.limits,
@@ -209,17 +227,24 @@ impl Jit {
         guarded(|| disassemble(object.bytes(), &self.target)).map_err(JitError::Llvm)?
     }
 
-    /// Addresses of what the image takes from C libraries. Opens those that are not open yet.
+    /// Addresses of what the image takes from C libraries and from code that it links to. Opens libraries that are not open yet.
     fn foreign(
         &self,
         manifest: &Manifest<'_>,
+        links: &[&Compiled],
         wanted: &[String],
     ) -> Result<Vec<(String, usize)>, JitError> {
+        let mut links = links.iter();
         let mut found = Vec::new();
         let mut left: HashSet<&str> = wanted.iter().map(String::as_str).collect();
         for library in &manifest.dependencies {
             let mut symbols = library.symbols.clone();
             symbols.retain(|symbol| left.remove(symbol));
+            if let Some(id) = link::linked(library.soname) {
+                let function = links.next().and_then(|code| code.exported());
+                found.extend(linked_symbol(&id, function, &symbols)?);
+                continue;
+            }
             let resolved = self.libraries.resolve(library.soname, &symbols)?;
             found.extend(
                 resolved
@@ -228,6 +253,23 @@ impl Jit {
             );
         }
         Ok(found)
+    }
+}
+
+/// What code takes from other code: its one function, or nothing.
+fn linked_symbol(
+    id: &CodeId,
+    function: Option<usize>,
+    symbols: &[&str],
+) -> Result<Option<(String, usize)>, JitError> {
+    let name = link::symbol(id);
+    match (symbols, function) {
+        ([], _) => Ok(None),
+        ([symbol], Some(address)) if *symbol == name => Ok(Some((name, address))),
+        _ => Err(JitError::Unresolved {
+            symbols: symbols.iter().map(|symbol| (*symbol).into()).collect(),
+            reason: "the code that it links to does not export",
+        }),
     }
 }
 

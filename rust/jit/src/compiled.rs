@@ -1,10 +1,17 @@
 //! An archive that runs.
 
 use crate::orc::Linked;
-use crate::sites::Sites;
+use crate::sites::{Reader, Sites};
 use bitcode_runtime::{
     Code, Constants, Entry, Host, Limits, Listener, Nowhere, Outcome, Output, Place,
 };
+use std::ops::Range;
+use std::sync::Arc;
+
+/// The most sites of one backtrace.
+const MOST_SITES: usize = 512;
+/// Sites of the code's first link are numbered from here, of the second from twice as much, and so on (docs/ABI.md).
+const SITES_OF_A_LINK: u32 = 1 << 20;
 
 /// How long each step of a compilation took, in microseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,16 +26,40 @@ pub struct Timings {
     pub link: u32,
 }
 
-/// Code and constants of one archive. Dropping it frees both: its owner keeps it while calls run.
+/// Code and constants of one archive. Dropping it frees both, once nothing links to it any more: its owner keeps it while calls run.
 pub struct Compiled {
-    // Code refers to constants: it goes first.
-    linked: Linked,
-    constants: Constants,
-    sites: Option<Sites>,
-    bytes: usize,
+    parts: Arc<Parts>,
+    /// Where its code is, and all that it links to.
+    text: Vec<Range<usize>>,
     timings: Timings,
     kept: bool,
     limits: Limits,
+}
+
+/// What code that links to it shares.
+struct Parts {
+    // Code refers to constants, and to what it links to: it goes first.
+    linked: Linked,
+    constants: Constants,
+    sites: Option<Sites>,
+    links: Vec<Arc<Parts>>,
+    bytes: usize,
+}
+
+impl Parts {
+    fn text(&self) -> Option<Range<usize>> {
+        Some(self.sites.as_ref()?.text(self.linked.entry()))
+    }
+
+    /// Adds where this code is, and what it links to.
+    fn find_text(&self, found: &mut Vec<Range<usize>>) {
+        if let Some(text) = self.text()
+            && !found.contains(&text)
+        {
+            found.push(text);
+            self.links.iter().for_each(|link| link.find_text(found));
+        }
+    }
 }
 
 impl Compiled {
@@ -36,20 +67,33 @@ impl Compiled {
         linked: Linked,
         constants: Constants,
         sites: Option<Sites>,
+        links: &[&Self],
         object: usize,
         timings: Timings,
         limits: Limits,
     ) -> Self {
         let bytes = object + constants.bytes() + sites.as_ref().map_or(0, Sites::bytes);
-        Self {
+        let parts = Parts {
             linked,
             constants,
             sites,
+            links: links.iter().map(|link| Arc::clone(&link.parts)).collect(),
             bytes,
+        };
+        let mut text = Vec::new();
+        parts.find_text(&mut text);
+        Self {
+            parts: Arc::new(parts),
+            text,
             timings,
             kept: false,
             limits,
         }
+    }
+
+    /// The address of the function that others may link to, if it has one.
+    pub(crate) fn exported(&self) -> Option<usize> {
+        self.parts.linked.exported()
     }
 
     /// Says that an earlier compiler made it.
@@ -59,7 +103,7 @@ impl Compiled {
 
     /// Bytes of code and constants, about.
     pub fn code_bytes(&self) -> usize {
-        self.bytes
+        self.parts.bytes
     }
 
     /// Whether it was not compiled now, but found on disk.
@@ -95,28 +139,20 @@ impl Compiled {
         listener: &Listener<'_>,
         output: &mut Output,
     ) -> Outcome {
+        let Parts {
+            linked, constants, ..
+        } = &*self.parts;
         // SAFETY: the address that the linker gave for the entry, whose type was checked; `self` keeps the code alive.
-        let entry = unsafe { std::mem::transmute::<usize, Entry>(self.linked.entry()) };
-        let text = match &self.sites {
-            Some(sites) => sites.text(self.linked.entry()),
-            None => 0..0,
-        };
+        let entry = unsafe { std::mem::transmute::<usize, Entry>(linked.entry()) };
         let code = Code {
             entry,
-            text,
+            text: &self.text,
             place,
             host,
         };
         // SAFETY: the code was compiled with these constants; that it keeps the rules is its sender's promise.
         let outcome = unsafe {
-            bitcode_runtime::run(
-                code,
-                payload,
-                &self.constants,
-                self.limits,
-                listener,
-                output,
-            )
+            bitcode_runtime::run(code, payload, constants, self.limits, listener, output)
         };
         match outcome {
             Outcome::Thrown if self.tell_where(output) => Outcome::Thrown,
@@ -127,20 +163,47 @@ impl Compiled {
 
     /// Adds the backtrace of the last call on this thread to the exception that it left (docs/ABI.md).
     fn tell_where(&self, output: &mut Output) -> bool {
-        let mut backtrace = match &self.sites {
-            Some(sites) => sites.backtrace(self.linked.entry(), &bitcode_runtime::last_trace()),
-            None => Vec::new(),
-        };
-        let count = (backtrace.len() / size_of::<u32>()) as u32;
-        backtrace.extend_from_slice(&count.to_le_bytes());
-        output.append(&backtrace)
+        let mut tables = self.tables();
+        let mut sites = Vec::new();
+        for address in bitcode_runtime::last_trace() {
+            let holds = |table: &&mut Table<'_>| table.text.contains(&address.wrapping_sub(1));
+            if let Some(table) = tables.iter_mut().find(holds) {
+                let found = table.sites.at(address - table.text.start);
+                sites.extend(found.iter().map(|site| table.base + site));
+            }
+        }
+        sites.truncate(MOST_SITES);
+        let count = sites.len() as u32;
+        let words = sites.into_iter().chain([count]);
+        output.append(&words.flat_map(u32::to_le_bytes).collect::<Vec<_>>())
     }
+
+    /// The line tables of this code and of what it links to. What that links to in turn has no numbers here.
+    fn tables(&self) -> Vec<Table<'_>> {
+        let all = std::iter::once(&self.parts).chain(&self.parts.links);
+        let tables = all.zip(0_u32..).filter_map(|(parts, place)| {
+            Some(Table {
+                base: place.checked_mul(SITES_OF_A_LINK)?,
+                text: parts.text()?,
+                sites: parts.sites.as_ref()?.reader(),
+            })
+        });
+        tables.collect()
+    }
+}
+
+/// A line table, while a backtrace is made.
+struct Table<'a> {
+    /// What is added to its sites' numbers.
+    base: u32,
+    text: Range<usize>,
+    sites: Reader<'a>,
 }
 
 impl std::fmt::Debug for Compiled {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Compiled")
-            .field("bytes", &self.bytes)
+            .field("bytes", &self.parts.bytes)
             .field("timings", &self.timings)
             .finish_non_exhaustive()
     }

@@ -13,6 +13,7 @@ use crate::error::JitError;
 use crate::llvm::{
     Context, Machine, Module, functions, globals, instructions, name_of, opcode, uses,
 };
+use bitcode_wire::link::FUNCTION_SYMBOL;
 use builder::Builder;
 use inkwell::llvm_sys::LLVMLinkage;
 use inkwell::llvm_sys::comdat::LLVMSetComdat;
@@ -91,7 +92,7 @@ fn keep_throws_apart(context: &Context, function: LLVMValueRef) {
     }
 }
 
-/// Everything defined here is nobody else's, but the entry.
+/// Everything defined here is nobody else's, but the entry, and what others may link to.
 fn make_private(module: &Module<'_>, entry: &str) {
     for value in functions(module.raw())
         .into_iter()
@@ -99,7 +100,8 @@ fn make_private(module: &Module<'_>, entry: &str) {
     {
         // SAFETY: a live global, in every line of this loop.
         let declared = unsafe { LLVMIsDeclaration(value) } != 0;
-        let visible = declared || name_of(value) == entry;
+        let name = name_of(value);
+        let visible = declared || name == entry || name == FUNCTION_SYMBOL;
         let linkage = if visible {
             LLVMLinkage::LLVMExternalLinkage
         } else {
@@ -113,7 +115,7 @@ fn make_private(module: &Module<'_>, entry: &str) {
         unsafe { LLVMSetDLLStorageClass(value, LLVMDLLStorageClass::LLVMDefaultStorageClass) };
         // SAFETY: as above.
         unsafe { LLVMSetLinkage(value, linkage) };
-        if declared && name_of(value).starts_with("bc.obj.") {
+        if declared && name.starts_with("bc.obj.") {
             // SAFETY: as above; Julia's objects are aligned to 16.
             unsafe { LLVMSetAlignment(value, 16) };
         }

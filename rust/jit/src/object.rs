@@ -6,6 +6,7 @@
 pub(crate) mod check;
 
 use crate::error::JitError;
+use bitcode_wire::link::FUNCTION_SYMBOL;
 use bitcode_wire::manifest::{Manifest, object_index};
 use object::{Object, ObjectSymbol};
 
@@ -19,6 +20,8 @@ pub(crate) struct Wanted {
     pub(crate) objects: Vec<u32>,
     /// Names from the manifest's dependencies.
     pub(crate) foreign: Vec<String>,
+    /// Whether it has a function for other archives.
+    pub(crate) exports: bool,
 }
 
 impl Wanted {
@@ -29,7 +32,12 @@ impl Wanted {
     pub(crate) fn of(object: &[u8], manifest: &Manifest<'_>) -> Result<Self, JitError> {
         let invalid = |error: object::Error| JitError::Invalid(error.to_string());
         let file = object::File::parse(object).map_err(invalid)?;
-        let mut wanted = Self::default();
+        let mut wanted = Self {
+            exports: file
+                .symbol_by_name(FUNCTION_SYMBOL)
+                .is_some_and(|it| !it.is_undefined()),
+            ..Self::default()
+        };
         let mut nobodys = Vec::new();
         for symbol in file.symbols().filter(ObjectSymbol::is_undefined) {
             let name = symbol.name().map_err(invalid)?;

@@ -113,17 +113,19 @@ impl Orc {
         unsafe { LLVMOrcLLJITMangleAndIntern(self.jit, name.as_ptr()) }
     }
 
-    /// Links an object file; `absolute` are names that only it sees.
+    /// Links an object file; `absolute` are names that only it sees. `exported` is what it has for other archives, besides its entry.
     pub(crate) fn link(
         self: &Arc<Self>,
         object: Buffer,
         absolute: &[(String, usize)],
         entry: &str,
+        exported: Option<&str>,
     ) -> Result<Linked, String> {
         let mut linked = Linked {
             orc: self.clone(),
             library: self.library()?,
             entry: 0,
+            exported: None,
         };
         self.define(linked.library, absolute)?;
         // SAFETY: takes the object.
@@ -132,6 +134,9 @@ impl Orc {
         // SAFETY: what LLVM returned.
         unsafe { outcome(error) }?;
         linked.entry = self.lookup(linked.library, entry)?;
+        if let Some(name) = exported {
+            linked.exported = Some(self.lookup(linked.library, name)?);
+        }
         Ok(linked)
     }
 
@@ -309,12 +314,18 @@ pub(crate) struct Linked {
     orc: Arc<Orc>,
     library: Dylib,
     entry: usize,
+    exported: Option<usize>,
 }
 
 impl Linked {
     /// The address of the entry.
     pub(crate) fn entry(&self) -> usize {
         self.entry
+    }
+
+    /// The address of what it has for other archives.
+    pub(crate) fn exported(&self) -> Option<usize> {
+        self.exported
     }
 }
 

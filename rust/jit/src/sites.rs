@@ -18,8 +18,6 @@ type Slice<'a> = EndianSlice<'a, LittleEndian>;
 
 /// How many different return addresses are remembered.
 const REMEMBERED: usize = 4096;
-/// The most sites of one backtrace.
-const MOST_SITES: usize = 512;
 
 /// The line table of one object.
 pub(crate) struct Sites {
@@ -65,25 +63,12 @@ impl Sites {
         self.sections.values().map(Vec::len).sum()
     }
 
-    /// The sites of these return addresses, innermost first, as docs/ABI.md spells a backtrace.
-    pub(crate) fn backtrace(&self, entry: usize, addresses: &[usize]) -> Vec<u8> {
-        let start = entry - self.entry;
-        let mut context = None;
-        let mut sites = Vec::new();
-        for address in addresses {
-            let at = address.wrapping_sub(start);
-            let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-            let found = known.get(&at).map(Arc::clone);
-            drop(known);
-            let found = found.unwrap_or_else(|| {
-                let context = context.get_or_insert_with(|| self.context());
-                let found = context.as_ref().map_or_else(Vec::new, |it| look_up(it, at));
-                self.remember(at, found.into())
-            });
-            sites.extend_from_slice(&found);
+    /// To look return addresses up.
+    pub(crate) fn reader(&self) -> Reader<'_> {
+        Reader {
+            sites: self,
+            context: None,
         }
-        sites.truncate(MOST_SITES);
-        sites.iter().flat_map(|site| site.to_le_bytes()).collect()
     }
 
     fn remember(&self, at: usize, sites: Arc<[u32]>) -> Arc<[u32]> {
@@ -101,6 +86,28 @@ impl Sites {
             Ok::<_, gimli::Error>(Slice::new(bytes, LittleEndian))
         };
         Context::from_dwarf(Dwarf::load(load).ok()?).ok()
+    }
+}
+
+/// Looks return addresses up; reads the line table once, if there is one that is not remembered.
+pub(crate) struct Reader<'a> {
+    sites: &'a Sites,
+    context: Option<Option<Context<Slice<'a>>>>,
+}
+
+impl Reader<'_> {
+    /// The sites of a return address, relative to the section, innermost first.
+    pub(crate) fn at(&mut self, at: usize) -> Arc<[u32]> {
+        let known = self.sites.known.read();
+        let known = known
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&at)
+            .map(Arc::clone);
+        known.unwrap_or_else(|| {
+            let context = self.context.get_or_insert_with(|| self.sites.context());
+            let found = context.as_ref().map_or_else(Vec::new, |it| look_up(it, at));
+            self.sites.remember(at, found.into())
+        })
     }
 }
 

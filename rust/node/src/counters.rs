@@ -42,6 +42,8 @@ pub struct Counters {
     pub errors: Counter,
     /// Calls that went on to another node.
     pub hops: Counter,
+    /// Calls that running code has started.
+    pub spawned: Counter,
     /// Runs that ended with a signal.
     pub faults: Counter,
     /// Bytes of output that were dropped because their origin did not take them.

@@ -6,6 +6,7 @@
 //!
 //! - `leader.rs`: what becomes of a frame, and short code run on the spot
 //! - `execute.rs`: jobs: compiling, long code; `show.rs`: code as text
+//! - `many.rs`: calls that came in one frame
 //! - `reply.rs`: answers; `output.rs`: what code prints
 //! - `hops.rs`: calls that go on to other nodes
 //! - `segments.rs`: memory that origins read and write themselves; `reach.rs`: that of other nodes
@@ -17,6 +18,7 @@ mod execute;
 mod hops;
 mod host;
 mod leader;
+mod many;
 mod output;
 mod reach;
 mod reply;
@@ -47,6 +49,7 @@ use crate::message::FromEngine;
 use cache::{Cache, Entry};
 use hops::{Directories, Journey, Leaving, Links};
 pub(crate) use leader::{Beat, Leader};
+use many::Many;
 pub(crate) use roster::{Next, Roster};
 use segments::Segments;
 use sessions::{SessionEntry, SessionTable};
@@ -130,12 +133,17 @@ pub struct Engine<F: Fabric, L: Loader> {
 }
 
 /// A call on its way through the node.
+#[derive(Clone)]
 pub(crate) struct CallContext {
     session: Arc<SessionEntry>,
     call: u64,
     prefix: CodePrefix,
     payload_len: usize,
     no_reply: bool,
+    /// The frame brings several calls.
+    many: bool,
+    /// The origin has been told that the call is run, and wants to hear no more of it.
+    told: bool,
     arrived: Instant,
     deadline: Option<Instant>,
     /// Set for the call that made the node compile.

@@ -47,8 +47,13 @@ impl JitLoader {
 impl Loader for JitLoader {
     type Program = Compiled;
 
-    fn load(&self, id: &CodeId, archive: &Archive<'_>) -> Result<Compiled, LoadError> {
-        self.0.compile(id, archive).map_err(refusal)
+    fn load(
+        &self,
+        id: &CodeId,
+        archive: &Archive<'_>,
+        links: &[&Compiled],
+    ) -> Result<Compiled, LoadError> {
+        self.0.compile_linked(id, archive, links).map_err(refusal)
     }
 
     fn show(&self, id: &CodeId, archive: &Archive<'_>, view: View) -> Result<String, LoadError> {
@@ -90,6 +95,7 @@ impl Program for Compiled {
             Outcome::OutOfMemory => Ran::OutOfMemory,
             Outcome::BadPayload(what) => Ran::BadPayload(what),
             Outcome::Forward(onward) => Ran::Forward(onward),
+            Outcome::Stopped => Ran::Stopped,
         }
     }
 

@@ -3,7 +3,7 @@
 //! The engine is written against these traits, not against the JIT, so that the protocol can be tested without LLVM.
 
 use bitcode_jit::{Host, Onward, Place};
-use bitcode_wire::archive::Archive;
+use bitcode_wire::archive::{Archive, ArchiveError};
 use bitcode_wire::code::CodeId;
 use bitcode_wire::error::ErrorCode;
 use bitcode_wire::frame::{StageTimings, View};
@@ -13,11 +13,17 @@ pub trait Loader: Send + Sync + 'static {
     /// What it makes.
     type Program: Program;
 
-    /// Links, optimises and emits the archive, whose hash (`id`) and form have been checked.
+    /// Links, optimises and emits the archive, whose hash (`id`) and form have been checked. `links` is the code that it links to, in the
+    /// manifest's order: the program may call it as long as whoever holds the program holds that.
     ///
     /// # Errors
     /// Why this node cannot run it.
-    fn load(&self, id: &CodeId, archive: &Archive<'_>) -> Result<Self::Program, LoadError>;
+    fn load(
+        &self,
+        id: &CodeId,
+        archive: &Archive<'_>,
+        links: &[&Self::Program],
+    ) -> Result<Self::Program, LoadError>;
 
     /// What it would make of the archive, as text. The hash (`id`) and the form have been checked.
     ///
@@ -93,6 +99,17 @@ pub enum Ran {
     BadPayload(&'static str),
     /// It goes on elsewhere: the output is the payload for that.
     Forward(Onward),
+    /// Its host has stopped it, and knows why.
+    Stopped,
+}
+
+impl From<ArchiveError> for LoadError {
+    fn from(error: ArchiveError) -> Self {
+        Self {
+            code: error.code(),
+            message: error.to_string(),
+        }
+    }
 }
 
 /// Why an archive was refused.

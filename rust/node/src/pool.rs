@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread::{JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
-use bitcode_transport::Fabric;
+use bitcode_transport::{Fabric, Patience};
 use parking_lot::Mutex;
 use tracing::{debug, error};
 
@@ -24,7 +24,7 @@ pub struct PoolSettings {
     pub most_threads: usize,
     /// Address space of a thread's stack.
     pub stack_bytes: usize,
-    /// How long the leader goes on driving after the last delivery before it sleeps.
+    /// How long the leader goes on driving after the last delivery before it sleeps, on cores that suffice (see [`Patience`]).
     pub spin: Duration,
 }
 
@@ -50,15 +50,6 @@ const JOB_PATIENCE: Duration = Duration::from_millis(5);
 const THREAD_PATIENCE: Duration = Duration::from_secs(10);
 /// How long the leader sleeps when nothing happens.
 const LONG_SLEEP: Duration = Duration::from_secs(1);
-/// After this long without a frame the leader offers its core to others between polls: on a busy machine the caller may
-/// be waiting for this very core.
-const POLITE_AFTER: Duration = Duration::from_micros(1);
-/// How many empty polls go by between two looks at the clock.
-const POLLS_PER_CLOCK: u32 = 16;
-/// So many looks at least before it sleeps. On a busy machine the time goes to others whenever it offers its core: without
-/// this it would sleep before who it waits for has had a turn, and each frame would cost both sides a sleep.
-const FEWEST_LOOKS: u32 = 64;
-
 /// The running threads of an engine. [`Pool::stop`] ends them.
 pub struct Pool<F: Fabric + 'static, L: Loader> {
     shared: Arc<Shared<F, L>>,
@@ -69,7 +60,7 @@ struct Shared<F: Fabric, L: Loader> {
     engine: Arc<Engine<F, L>>,
     settings: PoolSettings,
     /// Who leads, and the beat to watch.
-    lead: Mutex<(u64, Arc<Beat>)>,
+    lead: Mutex<(u64, Arc<Beat<L::Program>>)>,
     /// The leader sleeps: there is nothing to watch.
     asleep: AtomicBool,
     /// The watchdog sleeps until it is woken.
@@ -181,35 +172,16 @@ impl<F: Fabric + 'static, L: Loader> Shared<F, L> {
         let beat = Arc::new(Beat::default());
         *self.lead.lock() = (term, Arc::clone(&beat));
         let mut leader = Leader::new(&self.engine, &beat);
-        let mut quiet_since: Option<Instant> = None;
-        let mut polls = 0;
-        let mut looks = 0;
+        let mut patience = Patience::new(self.settings.spin);
         while self.engine.roster.leads(term) {
             if self.engine.turn(&mut leader) > 0 {
-                quiet_since = None;
-                polls = 0;
-                looks = 0;
+                patience.rewarded();
                 continue;
             }
             leader.look_ahead();
-            std::hint::spin_loop();
-            polls += 1;
-            if polls < POLLS_PER_CLOCK {
-                continue;
+            if patience.runs_out() {
+                self.sleep();
             }
-            polls = 0;
-            looks += 1;
-            let now = Instant::now();
-            let quiet = now - *quiet_since.get_or_insert(now);
-            if quiet < self.settings.spin || looks < FEWEST_LOOKS {
-                if quiet >= POLITE_AFTER {
-                    std::thread::yield_now();
-                }
-                continue;
-            }
-            self.sleep();
-            quiet_since = None;
-            looks = 0;
         }
     }
 
@@ -243,6 +215,9 @@ impl<F: Fabric + 'static, L: Loader> Shared<F, L> {
             let now = (term, beat.running());
             if now.1 != 0 && now == seen && self.engine.roster.depose(term) {
                 beat.lose();
+                if let Some(behind) = beat.take_behind() {
+                    behind.disperse(&self.engine.roster);
+                }
                 let count = self.engine.counters.takeovers.add(1);
                 debug!(count, "the leader is held up: another thread leads");
             }

@@ -9,6 +9,7 @@ mod links;
 
 use std::collections::HashMap;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
@@ -139,16 +140,11 @@ impl Supervisor {
             .spawn(move || accept(&listener, &accepting))?;
         for happening in happenings {
             match happening {
-                Happening::Engine(FromEngine::Stopped { clean }) => {
-                    shared.close_channels();
-                    return Ok(clean);
+                Happening::Engine(message) => {
+                    if let ControlFlow::Break(clean) = shared.hear(message) {
+                        return Ok(clean);
+                    }
                 }
-                Happening::Engine(FromEngine::Link {
-                    link,
-                    place,
-                    address,
-                }) => shared.begin_link(link, place, address),
-                Happening::Engine(message) => shared.hear(message),
                 Happening::Signal(number) => {
                     info!(signal = number, "told to stop");
                     shared.stop(grace);
@@ -189,29 +185,40 @@ impl Shared {
         }
     }
 
-    fn hear(&self, message: FromEngine) {
-        let (ticket, answer) = match message {
+    /// What the engine says. Breaks when it has stopped, with whether everything that ran came to its end.
+    fn hear(self: &Arc<Self>, message: FromEngine) -> ControlFlow<bool> {
+        match message {
             FromEngine::Opened { ticket, opened } => {
                 // Here, so that it stands before the engine can say that the session is lost.
                 let session = opened.session;
                 self.channels.lock().insert(session, ChannelOf::Opening);
-                (ticket, Ok(opened))
+                self.answer(ticket, Ok(opened));
             }
             FromEngine::Refused {
                 ticket,
                 code,
                 message,
-            } => (ticket, Err((code, message))),
-            FromEngine::Lost { session } => {
-                return self.lost(session);
-            }
+            } => self.answer(ticket, Err((code, message))),
+            FromEngine::Lost { session } => self.lost(session),
+            FromEngine::Link {
+                link,
+                place,
+                address,
+            } => self.begin_link(link, place, address),
             FromEngine::Unlink { link } => {
                 let known = self.links.lock().remove(&link);
-                return known.iter().for_each(Closer::close);
+                known.iter().for_each(Closer::close);
             }
-            // Dealt with where the supervisor runs.
-            FromEngine::Link { .. } | FromEngine::Stopped { .. } => return,
-        };
+            FromEngine::Stopped { clean } => {
+                self.close_channels();
+                return ControlFlow::Break(clean);
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// The engine's answer to whoever asked it to take an origin in.
+    fn answer(&self, ticket: u64, answer: Taken) {
         let waiting = self.tickets.lock().remove(&ticket);
         let heard = waiting.is_some_and(|waiting| waiting.try_send(answer.clone()).is_ok());
         if let (Ok(Opened { session, .. }), false) = (answer, heard) {

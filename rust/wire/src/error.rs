@@ -68,6 +68,8 @@ codes! {
     HOP_BUDGET = 15;
     /// The node that a call wanted to hop to is not there, or cannot be reached from where the call is.
     UNREACHABLE = 16;
+    /// The call has started all the calls that it may.
+    FAN_OUT = 17;
     /// There is no such segment (any more), or it is another session's.
     NO_SEGMENT = 24;
     /// The node's segments would take more memory than they may.

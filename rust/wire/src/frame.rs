@@ -10,6 +10,7 @@ mod directory;
 mod foreseen;
 mod key;
 mod output;
+mod payloads;
 mod segment;
 mod timings;
 mod view;
@@ -18,6 +19,7 @@ pub use directory::Directory;
 pub use foreseen::Foreseen;
 pub use key::{SessionKey, SessionKeys};
 pub use output::{OUTPUT_WINDOW, OutputPayload, OutputTaken, Stream};
+pub use payloads::Payloads;
 pub use segment::{SegmentGone, SegmentGrant, SegmentRequest};
 pub use timings::StageTimings;
 pub use view::View;
@@ -57,7 +59,7 @@ const F_MAGIC: Field = Field::new("magic", 0, 2);
 const F_VERSION: Field = Field::new("version", 2, 1);
 const F_KIND: Field = Field::new("kind", 3, 1);
 const F_FLAGS: Field = Field::new("flags", 4, 2);
-const F_HOPS: Field = Field::new("hops", 6, 2);
+const F_FAN_OUT: Field = Field::new("fan_out", 6, 2);
 const F_SESSION: Field = Field::new("session", 8, 4);
 const F_ORIGIN: Field = Field::new("origin", 12, 4);
 const F_CALL: Field = Field::new("call", 16, 8);
@@ -78,7 +80,7 @@ pub const LAYOUT: [Field; 15] = [
     F_VERSION,
     F_KIND,
     F_FLAGS,
-    F_HOPS,
+    F_FAN_OUT,
     F_SESSION,
     F_ORIGIN,
     F_CALL,
@@ -192,8 +194,11 @@ impl Flags {
     /// Do not run the code: answer with a VALUE that is text, what the node makes of the archive; the payload says in which
     /// form ([`View`]). Only on CALL, and always answered with NEED_CODE if it brings no archive.
     pub const SHOW: Self = Self(8);
+    /// The payload is those of several calls ([`Payloads`]), of the same code and with the same limits, which are run one after the other or at
+    /// the same time. Only on CALL, and only with NO_REPLY.
+    pub const MANY: Self = Self(16);
     /// All bits that this version knows.
-    pub const ALL: Self = Self(15);
+    pub const ALL: Self = Self(31);
 
     /// Whether every bit of `other` is set.
     pub const fn contains(self, other: Self) -> bool {
@@ -278,8 +283,8 @@ pub struct Header {
     pub kind: Kind,
     /// Bits that change how it is handled.
     pub flags: Flags,
-    /// Hops the call has made so far.
-    pub hops: u16,
+    /// How many calls the call may start on each node, itself or by those that it starts, beside going on to others.
+    pub fan_out: u16,
     /// The session: the number that the node gave in the handshake, the same in both directions.
     pub session: u32,
     /// The origin's number, given in the handshake (the session, for now). For a DIRECTORY, a HOP, and a CALL that may hop: the
@@ -308,7 +313,7 @@ impl Header {
         Self {
             kind,
             flags: Flags::NONE,
-            hops: 0,
+            fan_out: 0,
             session: 0,
             origin: 0,
             call: 0,
@@ -328,7 +333,7 @@ impl Header {
         out[F_VERSION.offset] = VERSION;
         out[F_KIND.offset] = self.kind as u8;
         out[F_FLAGS.range()].copy_from_slice(&self.flags.0.to_le_bytes());
-        out[F_HOPS.range()].copy_from_slice(&self.hops.to_le_bytes());
+        out[F_FAN_OUT.range()].copy_from_slice(&self.fan_out.to_le_bytes());
         out[F_SESSION.range()].copy_from_slice(&self.session.to_le_bytes());
         out[F_ORIGIN.range()].copy_from_slice(&self.origin.to_le_bytes());
         out[F_CALL.range()].copy_from_slice(&self.call.to_le_bytes());
@@ -360,8 +365,7 @@ impl Header {
         }
         let kind = Kind::try_from(bytes[F_KIND.offset])?;
         let flags = u16::from_le_bytes(field(bytes, F_FLAGS));
-        let shows = Flags(flags).contains(Flags::SHOW);
-        if flags & !Flags::ALL.0 != 0 || (shows && kind != Kind::Call) {
+        if !flags_fit(kind, Flags(flags)) {
             return Err(FrameError::Flags(flags));
         }
         let entry = u16::from_le_bytes(field(bytes, F_ENTRY));
@@ -379,7 +383,7 @@ impl Header {
         Ok(Self {
             kind,
             flags: Flags(flags),
-            hops: u16::from_le_bytes(field(bytes, F_HOPS)),
+            fan_out: u16::from_le_bytes(field(bytes, F_FAN_OUT)),
             session: u32::from_le_bytes(field(bytes, F_SESSION)),
             origin: u32::from_le_bytes(field(bytes, F_ORIGIN)),
             call: u64::from_le_bytes(field(bytes, F_CALL)),
@@ -430,6 +434,15 @@ impl Header {
     pub fn split<'a>(&self, body: &'a [u8]) -> Result<(&'a [u8], &'a [u8]), FrameError> {
         Ok(body.split_at(self.payload_len(body.len())?))
     }
+}
+
+/// Whether these are bits that this version knows, and may be on such a frame.
+fn flags_fit(kind: Kind, flags: Flags) -> bool {
+    let shows = flags.contains(Flags::SHOW);
+    let many = flags.contains(Flags::MANY);
+    flags.0 & !Flags::ALL.0 == 0
+        && (kind == Kind::Call || !(shows || many))
+        && (!many || (flags.contains(Flags::NO_REPLY) && !shows))
 }
 
 /// Whether what follows the payload is what the kind may have and the flags announce.

@@ -15,6 +15,7 @@
 //! | [`error`] | codes and payload of an ERROR frame |
 //! | [`archive`] | the container of one shipped function |
 //! | [`library`] | a file of shipped functions, with what their origin knows of them |
+//! | [`link`] | code that calls other code by its code id |
 //! | [`manifest`] | what an archive says about itself: entry, imports, Julia objects |
 //! | [`code`] | code ids: the BLAKE3 hash of an archive |
 //! | [`handshake`] | preamble, hello and welcome of the control channel |
@@ -31,4 +32,5 @@ pub mod error;
 pub mod frame;
 pub mod handshake;
 pub mod library;
+pub mod link;
 pub mod manifest;

@@ -4,7 +4,8 @@
 #[path = "../../fuzz/bodies.rs"]
 mod bodies;
 
-use bitcode_wire::frame::{SegmentGrant, SegmentRequest};
+use bitcode_wire::frame::{Payloads, SegmentGrant, SegmentRequest};
+use bitcode_wire::link::Bundle;
 
 /// Inputs for each body: together a few seconds in a debug build.
 const INPUTS: usize = 300_000;
@@ -130,6 +131,17 @@ fn library() {
 }
 
 #[test]
+fn bundle() {
+    let small = fixture("archive-small");
+    let linked = vec![&small[..], &small[..]];
+    let bundle = Bundle {
+        archive: &small,
+        linked,
+    };
+    smoke(10, &[bundle.encode().unwrap()], bodies::bundle);
+}
+
+#[test]
 fn manifest() {
     smoke(3, &[fixture("manifest-full")], bodies::manifest);
 }
@@ -164,6 +176,15 @@ fn segment() {
         key: b"an address, a length and a key",
     };
     smoke(7, &[alloc, grant.encode().unwrap()], bodies::segment);
+}
+
+#[test]
+fn payloads() {
+    let mut payloads = Payloads::default();
+    for payload in [&b"bytes"[..], b"", &[7; 128]] {
+        payloads.push([payload]);
+    }
+    smoke(10, &[payloads.take()], bodies::payloads);
 }
 
 #[test]

@@ -7,6 +7,7 @@
 
 use crate::error::{JitError, Refusal};
 use crate::lower::layout_mark;
+use bitcode_wire::link::FUNCTION_SYMBOL;
 use object::elf::{self, FileHeader64, Machine, RelocationType, SectionType, Sym64};
 use object::read::elf::{
     ElfFile64, FileHeader, Rela as _, SectionHeader as _, SectionTable, Sym as _,
@@ -241,8 +242,10 @@ impl Check<'_, '_> {
                 continue;
             }
             if name == entry {
-                self.is_function(symbol)?;
+                self.is_function(&name, symbol)?;
                 found = true;
+            } else if name == FUNCTION_SYMBOL {
+                self.is_function(&name, symbol)?;
             } else if name.starts_with(layout_mark::PREFIX) {
                 mark = Some(name);
             } else {
@@ -265,8 +268,8 @@ impl Check<'_, '_> {
         })
     }
 
-    /// The entry lies in code.
-    fn is_function(&self, symbol: &Sym64<Endian>) -> Result<(), JitError> {
+    /// What is called from outside lies in code.
+    fn is_function(&self, name: &str, symbol: &Sym64<Endian>) -> Result<(), JitError> {
         let endian = LittleEndian;
         let index = object::SectionIndex(symbol.st_shndx(endian).0.into());
         let section = self.sections.section(index).map_err(invalid)?;
@@ -275,7 +278,7 @@ impl Check<'_, '_> {
         if is_code && symbol.st_value(endian) < section.sh_size(endian) {
             return Ok(());
         }
-        Err(refused("the entry", "does not lie in code"))
+        Err(refused(name, "does not lie in code"))
     }
 }
 

@@ -21,6 +21,8 @@ pub(crate) struct Entry<P> {
     pub(crate) pace: Pace,
     /// The archive, of code that may take it to other nodes.
     pub(crate) archive: Option<Arc<Vec<u8>>>,
+    /// The code that it links to: here for as long.
+    _linked: Vec<Arc<Entry<P>>>,
     bytes: usize,
     used: AtomicU64,
     evicted: AtomicBool,
@@ -40,9 +42,18 @@ impl<P> Entry<P> {
             program,
             pace: Pace::default(),
             archive,
+            _linked: Vec::new(),
             bytes,
             used: AtomicU64::new(0),
             evicted: AtomicBool::new(false),
+        }
+    }
+
+    /// The same, keeping the code that it links to.
+    pub(crate) fn linking(self, linked: Vec<Arc<Self>>) -> Self {
+        Self {
+            _linked: linked,
+            ..self
         }
     }
 
@@ -101,7 +112,8 @@ pub(crate) enum Found<P, W> {
     Missing(W),
 }
 
-/// Hashes a code prefix by taking eight of its bytes: it is a hash already.
+/// Hashes a code prefix by taking eight of its bytes: it is a hash already. Numbers that this node gives itself, one after the other, do as
+/// well.
 #[derive(Default)]
 pub(crate) struct PrefixHasher(u64);
 
@@ -176,6 +188,17 @@ impl<P, W> Cache<P, W> {
                 Found::Claimed(call)
             }
             MapEntry::Vacant(_) => Found::Missing(call),
+        }
+    }
+
+    /// Whether this code is the caller's to compile now, without a call that wants it; then [`Cache::settle`].
+    pub(crate) fn claim(&self, prefix: CodePrefix) -> bool {
+        match self.inner.lock().map.entry(prefix) {
+            MapEntry::Occupied(_) => false,
+            MapEntry::Vacant(place) => {
+                place.insert(State::Claimed(Vec::new()));
+                true
+            }
         }
     }
 

@@ -1,29 +1,68 @@
 //! Jobs: calls that are not run on the spot, because their code must be compiled first or is not known to be short.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use bitcode_transport::Fabric;
+use bitcode_transport::{Body, Fabric};
 use bitcode_wire::archive::Archive;
 use bitcode_wire::code::{CodeId, CodePrefix};
 use bitcode_wire::error::ErrorCode;
-use bitcode_wire::frame::{Kind, StageTimings as Stages};
+use bitcode_wire::frame::{Kind, Payloads, StageTimings as Stages};
+use bitcode_wire::link::Bundle;
+use bitcode_wire::manifest::Manifest;
 use tracing::{error, info, warn};
 
 use super::cache::{Entry, Found};
-use super::hops::Journey;
+use super::hops::{Journey, Refused};
 use super::host::Surroundings;
-use super::{CallContext, Engine, Job, OutputOf, Work};
+use super::{CallContext, Engine, Job, Many, OutputOf, Work};
 use crate::loader::{LoadError, Loader, Program, Ran};
 
 /// What an entry takes beyond its machine code.
 const ENTRY_OVERHEAD: usize = 512;
 /// What code imports that may go on elsewhere.
-const FORWARDS: [&str; 2] = ["bc_forward", "bc_forward_graph"];
+const FORWARDS: [&str; 4] = [
+    "bc_forward",
+    "bc_forward_graph",
+    "bc_spawn",
+    "bc_spawn_graph",
+];
+
+/// What came of an archive that a call brought.
+enum Compiling<P> {
+    Done(Arc<Entry<P>>),
+    /// The call has its answer.
+    Refused,
+    /// The call is to come again, with the code that its own links to.
+    LacksLinks,
+}
 
 /// Why an archive did not become code.
+enum Unmade {
+    Refused(Refusal),
+    /// It links to code that is not here.
+    LacksLinks,
+}
+
+impl From<Refusal> for Unmade {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+/// Code that came along because other code links to it.
+type Brought<P> = HashMap<CodeId, Arc<Entry<P>>>;
+
+/// Whether code may go on elsewhere.
+fn moves(manifest: &Manifest<'_>) -> bool {
+    FORWARDS.iter().any(|it| manifest.imports.contains(it))
+}
+
+/// What is wrong with an archive.
 pub(super) struct Refusal {
     pub(super) error: LoadError,
     /// The archive is what the code id says, so that the same would happen to anyone who brought it.
@@ -34,6 +73,8 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
     /// Carries out a job on the calling thread.
     pub(crate) fn execute(&self, job: Job<L::Program>, output: &mut OutputOf<L>) {
         self.running.fetch_add(1, Ordering::SeqCst);
+        // What was spawned has the id of the call that did it, which may still be under way.
+        let unheard = job.context.is_unheard();
         let job = AssertUnwindSafe(job);
         // A panic is a fault of ours; the origin gets an answer all the same, and the thread goes on.
         let answered = (
@@ -58,7 +99,9 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
                 prefix,
                 foreseen: None,
             };
-            self.send_error(answered, ErrorCode::INTERNAL, message);
+            if !unheard {
+                self.send_error(answered, ErrorCode::INTERNAL, message);
+            }
         }
         self.running.fetch_sub(1, Ordering::SeqCst);
     }
@@ -70,30 +113,40 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
         }
         let Job {
             mut context,
-            mut body,
+            body,
             work,
         } = job;
         match work {
-            Work::Run(entry) => self.run(&mut context, &entry, &mut body, output),
+            Work::Run(entry) => self.run(context, &entry, body, output),
             Work::Show => self.show(&context, body.bytes()),
-            Work::Compile => {
-                if let Some(entry) = self.compile(&mut context, body.bytes()) {
-                    self.run(&mut context, &entry, &mut body, output);
-                }
-            }
+            Work::Compile => match self.compile(&mut context, body.bytes()) {
+                Compiling::Done(entry) => self.run(context, &entry, body, output),
+                Compiling::Refused => {}
+                Compiling::LacksLinks => self.need_code(Job {
+                    context,
+                    body,
+                    work: Work::Compile,
+                }),
+            },
             Work::Segment => self.serve_segment(&context, body.bytes()),
         }
     }
 
     fn run(
         &self,
-        context: &mut CallContext,
+        mut context: CallContext,
         entry: &Arc<Entry<L::Program>>,
-        body: &mut [u8],
+        mut body: Body,
         output: &mut OutputOf<L>,
     ) {
         if context.session.is_closed() {
             return; // Nobody is there to hear the answer.
+        }
+        if context.many {
+            if let Some(calls) = self.spread(context, body, entry) {
+                calls.disperse(&self.roster);
+            }
+            return;
         }
         if context
             .deadline
@@ -103,12 +156,9 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
                 "the deadline of {} passed before it could start",
                 entry.name
             );
-            return self.send_error(context.answered(), ErrorCode::DEADLINE, &message);
+            return self.fail(&context, ErrorCode::DEADLINE, &message);
         }
-        // The origin is told once, by the first node.
-        if context.no_reply && context.journey.as_ref().is_none_or(Journey::is_at_home) {
-            self.send_short(context.answered(), Kind::Value, &[]);
-        }
+        self.tell(&mut context);
         let start = Instant::now();
         let to = context.answered();
         let listener = |stream: u8, text: &[u8], open: bool| {
@@ -116,81 +166,142 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
         };
         let host = Surroundings {
             engine: self,
-            directory: context.directory(),
+            call: Some((&context, entry)),
+            refused: RefCell::default(),
         };
         let payload = &mut body[..context.payload_len];
         let ran = entry
             .program
             .run(context.place(), &host, payload, &listener, output);
+        let refused = host.refused.into_inner();
         entry.pace.note(start.elapsed().as_nanos());
         self.counters.ran_queued.add(1);
         if let Some(stages) = &mut context.stages {
             stages.run = micros(start);
         }
-        if let Ran::Forward(onward) = ran {
-            return self.forward(context, entry, onward, output);
-        }
         if context.no_reply {
-            if ran != Ran::Value {
-                warn!(
-                    session = context.session.id,
-                    name = entry.name,
-                    ?ran,
-                    "a call whose result nobody wants"
-                );
-            }
-            return;
+            return self.end_unheard(&context, entry, ran, refused, output);
         }
-        let stages = context.stages.as_ref();
-        self.send_outcome(context.answered(), entry, ran, output, stages);
+        match (ran, refused) {
+            (Ran::Forward(onward), _) => self.forward(&context, entry, onward, output),
+            (Ran::Stopped, Some(refused)) => self.fail(&context, refused.code, &refused.message),
+            _ => {
+                let stages = context.stages.as_ref();
+                self.send_outcome(context.answered(), entry, ran, output, stages);
+            }
+        }
     }
 
-    /// Compiles the archive that the call brought, and lets go on those who waited for it. `None` if it was refused; the
-    /// call has its answer then.
-    fn compile(&self, context: &mut CallContext, body: &[u8]) -> Option<Arc<Entry<L::Program>>> {
+    /// Tells an origin that wants no result that the call is about to run. It is told once, by the first node.
+    pub(super) fn tell(&self, context: &mut CallContext) {
+        let first = context.journey.as_ref().is_none_or(Journey::is_at_home);
+        if context.no_reply && first && !context.told {
+            self.send_short(context.answered(), Kind::Value, &[]);
+            context.told = true;
+        }
+    }
+
+    /// What becomes of a call that has run, and that nobody waits for.
+    pub(super) fn end_unheard(
+        &self,
+        context: &CallContext,
+        entry: &Arc<Entry<L::Program>>,
+        ran: Ran,
+        refused: Option<Refused>,
+        output: &mut OutputOf<L>,
+    ) {
+        match (ran, refused) {
+            (Ran::Value, _) => {}
+            (Ran::Forward(onward), _) => self.forward(context, entry, onward, output),
+            (Ran::Stopped, Some(refused)) => self.fail(context, refused.code, &refused.message),
+            _ => warn!(
+                session = context.session.id,
+                name = entry.name,
+                ?ran,
+                "a call whose result nobody wants"
+            ),
+        }
+    }
+
+    /// The calls that came in one frame. The origin is told of all of them at once. `None` if their payloads are none: that it is told.
+    pub(super) fn spread(
+        &self,
+        mut context: CallContext,
+        body: Body,
+        entry: &Arc<Entry<L::Program>>,
+    ) -> Option<Many<L::Program>> {
+        match Payloads::places(&body[..context.payload_len]) {
+            Ok(places) => {
+                self.tell(&mut context);
+                context.many = false;
+                Some(Many::new(context, Arc::clone(entry), body, places))
+            }
+            Err(error) => {
+                self.fail(&context, ErrorCode::BAD_PAYLOAD, &error.to_string());
+                None
+            }
+        }
+    }
+
+    /// Compiles the archive that the call brought, and lets go on those who waited for it.
+    fn compile(&self, context: &mut CallContext, body: &[u8]) -> Compiling<L::Program> {
         let mut stages = Stages {
             queue: micros(context.arrived),
             ..Stages::default()
         };
-        let archive = &body[context.payload_len..];
+        let trailer = &body[context.payload_len..];
         // The claim must be settled whatever happens, or others would wait for ever.
         let made = catch_unwind(AssertUnwindSafe(|| {
-            self.make(context, archive, &mut stages)
+            self.make(context.prefix, trailer, &mut stages)
         }));
-        let made = made.unwrap_or_else(|_| Err(Refusal::of_panic()));
-        let entry = made.as_ref().ok().cloned();
-        let settled = self.cache.settle(context.prefix, entry);
-        for old in &settled.evicted {
-            self.counters.evicted.add(1);
-            info!(code = %old.id, name = old.name, "code evicted");
-        }
-        drop(settled.evicted);
+        let made = made.unwrap_or_else(|_| Err(Refusal::of_panic().into()));
+        let waiting = self.settle(context.prefix, made.as_ref().ok());
         match made {
             Ok(entry) => {
-                for job in settled.waiting {
+                for job in waiting {
                     self.roster.push(Job {
                         work: Work::Run(Arc::clone(&entry)),
                         ..job
                     });
                 }
                 context.stages = Some(stages);
-                Some(entry)
+                Compiling::Done(entry)
             }
-            Err(refusal) => {
+            Err(Unmade::LacksLinks) => {
+                for job in waiting {
+                    self.try_again(job);
+                }
+                Compiling::LacksLinks
+            }
+            Err(Unmade::Refused(refusal)) => {
                 self.counters.refused.add(1);
                 let LoadError { code, message } = &refusal.error;
                 warn!(session = context.session.id, code = %context.prefix, error = %refusal.error, "archive refused");
-                self.send_error(context.answered(), *code, message);
-                for job in settled.waiting {
+                self.fail(context, *code, message);
+                for job in waiting {
                     if refusal.genuine {
-                        self.send_error(job.context.answered(), *code, message);
+                        self.fail(&job.context, *code, message);
                     } else {
                         self.try_again(job);
                     }
                 }
-                None
+                Compiling::Refused
             }
         }
+    }
+
+    /// Keeps what came of a claim; the calls that waited for it.
+    fn settle(
+        &self,
+        prefix: CodePrefix,
+        entry: Option<&Arc<Entry<L::Program>>>,
+    ) -> Vec<Job<L::Program>> {
+        let settled = self.cache.settle(prefix, entry.cloned());
+        for old in &settled.evicted {
+            self.counters.evicted.add(1);
+            info!(code = %old.id, name = old.name, "code evicted");
+        }
+        settled.waiting
     }
 
     /// A call waited for an archive that turned out to be a fake. It is as if it had arrived just now.
@@ -207,24 +318,73 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
         }
     }
 
-    /// Hash check, then decoding, then the loader: nothing is read before what vouches for it has been checked.
+    /// The code of a trailer: an archive, with those that it links to if the origin was asked for them.
     fn make(
         &self,
-        context: &CallContext,
-        archive: &[u8],
+        prefix: CodePrefix,
+        trailer: &[u8],
         stages: &mut Stages,
-    ) -> Result<Arc<Entry<L::Program>>, Refusal> {
+    ) -> Result<Arc<Entry<L::Program>>, Unmade> {
+        let bundle = Bundle::decode(trailer).map_err(|error| Refusal {
+            error: error.into(),
+            genuine: false,
+        })?;
+        let mut brought = HashMap::new();
+        for archive in bundle.linked {
+            let id = CodeId::of(archive);
+            let there = self.cache.peek(id.prefix()).filter(|entry| entry.id == id);
+            let entry = match there {
+                Some(entry) => entry,
+                None => self.make_linked(&id, archive, &brought)?,
+            };
+            brought.insert(id, entry);
+        }
+        self.make_one(prefix, bundle.archive, &brought, stages)
+    }
+
+    /// Code that is only linked to so far. Whoever waits for it as a call's code gets it, too.
+    fn make_linked(
+        &self,
+        id: &CodeId,
+        archive: &[u8],
+        brought: &Brought<L::Program>,
+    ) -> Result<Arc<Entry<L::Program>>, Unmade> {
+        let claimed = self.cache.claim(id.prefix());
+        let made = catch_unwind(AssertUnwindSafe(|| {
+            self.make_one(id.prefix(), archive, brought, &mut Stages::default())
+        }));
+        let made = made.unwrap_or_else(|_| Err(Refusal::of_panic().into()));
+        if claimed {
+            for job in self.settle(id.prefix(), made.as_ref().ok()) {
+                self.try_again(job);
+            }
+        }
+        made
+    }
+
+    /// Hash check, then decoding, then the loader: nothing is read before what vouches for it has been checked.
+    fn make_one(
+        &self,
+        prefix: CodePrefix,
+        archive: &[u8],
+        brought: &Brought<L::Program>,
+        stages: &mut Stages,
+    ) -> Result<Arc<Entry<L::Program>>, Unmade> {
         let start = Instant::now();
-        let (id, decoded) = open(context.prefix, archive)?;
+        let (id, decoded) = open(prefix, archive)?;
         stages.decode = micros(start);
-        let program = self.loader.load(&id, &decoded).map_err(Refusal::genuine)?;
+        let manifest = &decoded.manifest;
+        let linked = self.code_linked_by(manifest, brought)?;
+        let links: Vec<_> = linked.iter().map(|entry| &entry.program).collect();
+        let loaded = self.loader.load(&id, &decoded, &links);
+        let program = loaded.map_err(Refusal::genuine)?;
         let loaded = program.stages();
         *stages = Stages {
             queue: stages.queue,
             decode: stages.decode,
             ..loaded
         };
-        let name = decoded.manifest.name.to_owned();
+        let name = manifest.name.to_owned();
         let bytes = program.bytes() + ENTRY_OVERHEAD;
         let (counter, what) = if program.was_kept() {
             (&self.counters.loaded, "code loaded from disk")
@@ -234,20 +394,41 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
         counter.add(1);
         info!(code = %id, name, bytes, archive = archive.len(), us = micros(start), "{what}");
         // Code that may take itself to other nodes has its archive at hand.
-        let kept = FORWARDS
-            .iter()
-            .any(|it| decoded.manifest.imports.contains(it));
-        let kept = kept.then(|| Arc::new(archive.to_vec()));
+        let kept = moves(manifest).then(|| Arc::new(archive.to_vec()));
         let bytes = bytes + kept.as_ref().map_or(0, |archive| archive.len());
-        Ok(Arc::new(Entry::new(id, name, program, kept, bytes)))
+        let entry = Entry::new(id, name, program, kept, bytes).linking(linked);
+        Ok(Arc::new(entry))
+    }
+
+    /// The code that an archive links to: what came with it, or what is here.
+    fn code_linked_by(
+        &self,
+        manifest: &Manifest<'_>,
+        brought: &Brought<L::Program>,
+    ) -> Result<Vec<Arc<Entry<L::Program>>>, Unmade> {
+        let mut linked = Vec::new();
+        for id in manifest.links() {
+            let here = || self.cache.peek(id.prefix()).filter(|it| it.id == id);
+            let entry = brought.get(&id).cloned().or_else(here);
+            linked.push(entry.ok_or(Unmade::LacksLinks)?);
+        }
+        if !linked.is_empty() && moves(manifest) {
+            return Err(Refusal::genuine(LoadError {
+                code: ErrorCode::UNSUPPORTED,
+                message: "code that goes on to other nodes must hold all that it calls, and this links to other code".into(),
+            })
+            .into());
+        }
+        linked.iter().for_each(|entry| self.cache.touch(entry));
+        Ok(linked)
     }
 
     pub(super) fn refuse_stopping(&self, job: &Job<L::Program>) {
         let message = "the node is shutting down; the call was not started";
-        self.send_error(job.context.answered(), ErrorCode::SHUTTING_DOWN, message);
+        self.fail(&job.context, ErrorCode::SHUTTING_DOWN, message);
         if matches!(job.work, Work::Compile) {
             for job in self.cache.settle(job.context.prefix, None).waiting {
-                self.send_error(job.context.answered(), ErrorCode::SHUTTING_DOWN, message);
+                self.fail(&job.context, ErrorCode::SHUTTING_DOWN, message);
             }
         }
     }
@@ -265,12 +446,7 @@ pub(super) fn open(prefix: CodePrefix, bytes: &[u8]) -> Result<(CodeId, Archive<
             genuine: false,
         });
     }
-    let archive = Archive::decode(bytes).map_err(|error| {
-        Refusal::genuine(LoadError {
-            code: error.code(),
-            message: error.to_string(),
-        })
-    })?;
+    let archive = Archive::decode(bytes).map_err(|error| Refusal::genuine(error.into()))?;
     Ok((id, archive))
 }
 

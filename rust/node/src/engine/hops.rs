@@ -22,7 +22,7 @@ use bitcode_wire::code::CodePrefix;
 use bitcode_wire::error::{ErrorCode, ErrorPayload};
 use bitcode_wire::frame::{Directory as Told, Flags, Header, Kind};
 use parking_lot::Mutex;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::cache::Entry;
 use super::reply::{Answered, COPY_BELOW, NO_TOKEN};
@@ -35,8 +35,10 @@ use links::Found;
 #[derive(Clone)]
 pub(crate) struct Journey {
     pub(crate) directory: Arc<Directory>,
-    hops: u16,
+    /// The call is where its origin sent it.
+    home: bool,
     budget: u32,
+    fan_out: u16,
     entry: u16,
 }
 
@@ -44,15 +46,16 @@ impl Journey {
     pub(super) fn new(directory: Arc<Directory>, header: &Header) -> Self {
         Self {
             directory,
-            hops: header.hops,
+            home: header.kind == Kind::Call,
             budget: header.hop_budget,
+            fan_out: header.fan_out,
             entry: header.entry,
         }
     }
 
     /// Whether the call is where its origin sent it.
     pub(super) fn is_at_home(&self) -> bool {
-        self.hops == 0
+        self.home
     }
 
     fn place(&self) -> Place {
@@ -75,11 +78,6 @@ pub(super) struct Traveller {
 }
 
 impl Traveller {
-    /// Whom errors are told to.
-    fn origin(&self) -> Answered<'_> {
-        answered(&self.directory, &self.header)
-    }
-
     /// The call wants to go to this node, in words.
     fn destination(&self) -> String {
         let address = self.directory.address(self.node);
@@ -90,6 +88,27 @@ impl Traveller {
 /// Calls whose HOPs are long, by the tokens of their sends, until they are sent.
 #[derive(Default)]
 pub(super) struct Leaving(Mutex<HashMap<u64, Traveller>>);
+
+/// Why a call does not go on, or start another: what its origin is told.
+pub(super) struct Refused {
+    pub(super) code: ErrorCode,
+    pub(super) message: String,
+}
+
+impl Refused {
+    fn new(code: ErrorCode, message: String) -> Self {
+        Self { code, message }
+    }
+}
+
+/// The way that a call takes.
+enum Going {
+    /// It is there.
+    Stays(Journey),
+    By(Arc<Link>, Traveller),
+    /// By a link that is to be made, or is being made, to this address.
+    To(String, Traveller),
+}
 
 /// A [`Traveller`] that waits, with its payload.
 pub(super) struct Departure {
@@ -209,8 +228,10 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
         let (Some(journey), Some(sender)) = (&context.journey, &context.sender) else {
             return self.send_short(context.answered(), Kind::NeedCode, &[]);
         };
-        let Some(header) = context.hop_header(journey, journey.entry, self.next_count()) else {
-            return self.too_late(&context);
+        let header = context.hop_header(journey, context.no_reply, self.next_count());
+        let Some(header) = header else {
+            let message = "the deadline passed between two hops";
+            return self.fail(&context, ErrorCode::DEADLINE, message);
         };
         let body = Segment::shared(Arc::new(body));
         if let Err(error) = self.send_back(sender, &header, Kind::NeedCode, body) {
@@ -218,7 +239,7 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
                 "node {} lacks the call's code, and cannot ask where the call came from: {error}",
                 journey.directory.here
             );
-            self.send_error(context.answered(), ErrorCode::UNREACHABLE, &message);
+            self.fail(&context, ErrorCode::UNREACHABLE, &message);
         }
     }
 
@@ -227,9 +248,28 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
         self.next_token.fetch_add(1, Ordering::Relaxed)
     }
 
-    fn too_late(&self, context: &CallContext) {
-        let message = "the deadline passed between two hops";
-        self.send_error(context.answered(), ErrorCode::DEADLINE, message);
+    /// Tells the origin why a call fails, if it waits for it.
+    pub(super) fn fail(&self, context: &CallContext, code: ErrorCode, message: &str) {
+        if context.is_unheard() {
+            let (session, call) = (context.session.id, context.call);
+            return warn!(session, call, %code, message, "a call whose result nobody wants");
+        }
+        self.send_error(context.answered(), code, message);
+    }
+
+    /// The same for a call that is on its way.
+    fn fail_on_the_way(
+        &self,
+        directory: &Directory,
+        header: &Header,
+        code: ErrorCode,
+        message: &str,
+    ) {
+        if header.flags.contains(Flags::NO_REPLY) {
+            let (session, call) = (directory.session.id, header.call);
+            return warn!(session, call, %code, message, "a call whose result nobody wants");
+        }
+        self.send_error(answered(directory, header), code, message);
     }
 
     /// A program has ended by going on elsewhere, with what it left in `output` as the payload.
@@ -240,44 +280,97 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
         onward: Onward,
         output: &mut OutputOf<L>,
     ) {
-        let to = context.answered();
+        let len = output.as_ref().len();
+        match self.way(context, entry, onward, len, context.no_reply) {
+            Ok(Going::Stays(journey)) => {
+                self.stay(context, journey, entry, output.as_ref(), context.no_reply);
+            }
+            Ok(Going::By(link, traveller)) => self.leave(&link, &traveller, output),
+            Ok(Going::To(address, traveller)) => {
+                self.wait_for_link(&address, traveller, output.as_ref().to_vec());
+            }
+            Err(refused) => self.fail(context, refused.code, &refused.message),
+        }
+    }
+
+    /// A program that runs on starts another call.
+    pub(super) fn spawn(
+        &self,
+        context: &CallContext,
+        entry: &Arc<Entry<L::Program>>,
+        onward: Onward,
+        payload: &[u8],
+    ) -> Result<(), Refused> {
+        let going = self.way(context, entry, onward, payload.len(), true)?;
+        if let Some(journey) = &context.journey
+            && !journey.directory.may_start(context.call, journey.fan_out)
+        {
+            let most = journey.fan_out;
+            let message = format!(
+                "{} has started {most} calls from node {}, and may start no more",
+                entry.name, journey.directory.here
+            );
+            return Err(Refused::new(ErrorCode::FAN_OUT, message));
+        }
+        self.counters.spawned.add(1);
+        match going {
+            Going::Stays(journey) => self.stay(context, journey, entry, payload, true),
+            Going::By(link, traveller) => {
+                let brings = !link.knows(traveller.header.code);
+                let payload = if payload.len() <= COPY_BELOW {
+                    Segment::borrowed(payload)
+                } else {
+                    Segment::shared(Arc::new(payload.to_vec()))
+                };
+                self.send_hop(&link, &traveller, payload, brings);
+            }
+            Going::To(address, traveller) => {
+                self.wait_for_link(&address, traveller, payload.to_vec());
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds the way of a call that goes on from `context`, with a payload of `len` bytes.
+    fn way(
+        &self,
+        context: &CallContext,
+        entry: &Entry<L::Program>,
+        onward: Onward,
+        len: usize,
+        no_reply: bool,
+    ) -> Result<Going, Refused> {
+        let name = &entry.name;
         let Some(journey) = &context.journey else {
             let message = format!(
-                "{} wants to go on to another node, but its caller has not said that it may",
-                entry.name
+                "{name} wants to go on to another node, but its caller has not said that it may"
             );
-            return self.send_error(to, ErrorCode::UNREACHABLE, &message);
+            return Err(Refused::new(ErrorCode::UNREACHABLE, message));
         };
         let Some(budget) = journey.budget.checked_sub(1) else {
-            let most = if journey.hops == u16::MAX {
-                "at least "
-            } else {
-                ""
-            };
-            let message = format!(
-                "{} has made all the hops that it may: {most}{}",
-                entry.name, journey.hops
-            );
-            return self.send_error(to, ErrorCode::HOP_BUDGET, &message);
+            let message = format!("{name} has made all the hops that its caller allows");
+            return Err(Refused::new(ErrorCode::HOP_BUDGET, message));
         };
-        let node = u32::try_from(onward.node).unwrap_or(0);
+        let max = self.settings.max_frame;
+        if len > max {
+            let message = format!("the arguments of a hop take {len} bytes, a node at most {max}");
+            return Err(Refused::new(ErrorCode::TOO_LARGE, message));
+        }
         let next = Journey {
-            hops: journey.hops.saturating_add(1),
+            home: false,
             budget,
+            fan_out: journey.fan_out,
             entry: onward.entry,
             directory: Arc::clone(&journey.directory),
         };
-        let len = output.as_ref().len();
-        if len > self.settings.max_frame {
-            let max = self.settings.max_frame;
-            let message = format!("the arguments of a hop take {len} bytes, a node at most {max}");
-            return self.send_error(to, ErrorCode::TOO_LARGE, &message);
-        }
+        // What is no number of a node is the number of none.
+        let node = u32::try_from(onward.node).unwrap_or(0);
         if node == next.directory.here {
-            return self.stay(context, next, entry, output);
+            return Ok(Going::Stays(next));
         }
-        let Some(header) = context.hop_header(&next, onward.entry, self.next_count()) else {
-            return self.too_late(context);
+        let Some(header) = context.hop_header(&next, no_reply, self.next_count()) else {
+            let message = "the deadline passed between two hops".to_owned();
+            return Err(Refused::new(ErrorCode::DEADLINE, message));
         };
         let traveller = Traveller {
             directory: next.directory,
@@ -287,26 +380,25 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
         };
         self.counters.hops.add(1);
         if let Some(link) = traveller.directory.link(node) {
-            return self.leave(&link, &traveller, output);
+            return Ok(Going::By(link, traveller));
         }
         let Some(address) = traveller.directory.address(node) else {
             let message = format!(
-                "{} wants to go on to node {}, but there are nodes 1 to {}",
-                entry.name,
+                "{name} wants to go on to node {}, but there are nodes 1 to {}",
                 onward.node,
                 traveller.directory.len()
             );
-            return self.send_error(to, ErrorCode::UNREACHABLE, &message);
+            return Err(Refused::new(ErrorCode::UNREACHABLE, message));
         };
-        let address = address.to_owned();
-        let departure = Departure {
-            traveller,
-            payload: output.as_ref().to_vec(),
-        };
-        match self.links.find(&address, departure) {
+        Ok(Going::To(address.to_owned(), traveller))
+    }
+
+    fn wait_for_link(&self, address: &str, traveller: Traveller, payload: Vec<u8>) {
+        let departure = Departure { traveller, payload };
+        match self.links.find(address, departure) {
             Found::Open(link, departure) => self.depart(&link, departure),
             Found::Waiting => {}
-            Found::Missing(departure) => self.open_link(&address, departure),
+            Found::Missing(departure) => self.open_link(address, departure),
         }
     }
 
@@ -316,13 +408,15 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
         context: &CallContext,
         journey: Journey,
         entry: &Arc<Entry<L::Program>>,
-        output: &OutputOf<L>,
+        payload: &[u8],
+        no_reply: bool,
     ) {
-        let body = Body::copy_of(output.as_ref());
+        let body = Body::copy_of(payload);
         self.roster.push(Job {
             context: CallContext {
                 session: Arc::clone(&context.session),
                 payload_len: body.len(),
+                no_reply,
                 arrived: Instant::now(),
                 stages: None,
                 journey: Some(journey),
@@ -360,19 +454,31 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
             epoch: link.epoch,
             ..traveller.header
         };
-        let mut parts = vec![payload];
-        if let Some(archive) = archive {
-            header.flags = header.flags.with(Flags::HAS_ARCHIVE);
-            header.archive_len = archive.len() as u32;
-            parts.push(Segment::shared(Arc::clone(archive)));
-        }
-        let len = body_len(&parts).unwrap_or(usize::MAX);
+        let (alone, both);
+        let parts: &[Segment<'_>] = match archive {
+            None => {
+                alone = [payload];
+                &alone
+            }
+            Some(archive) => {
+                header.flags = header.flags.with(Flags::HAS_ARCHIVE);
+                header.archive_len = archive.len() as u32;
+                both = [payload, Segment::shared(Arc::clone(archive))];
+                &both
+            }
+        };
+        let len = body_len(parts).unwrap_or(usize::MAX);
         if len as u64 > link.max_frame {
             let (to, max) = (traveller.destination(), link.max_frame);
             let message = format!(
                 "a hop to {to} takes {len} bytes with its code, that node takes at most {max}"
             );
-            return self.send_error(traveller.origin(), ErrorCode::TOO_LARGE, &message);
+            return self.fail_on_the_way(
+                &traveller.directory,
+                &traveller.header,
+                ErrorCode::TOO_LARGE,
+                &message,
+            );
         }
         let bytes = header.encode(&link.keys.to_node, len);
         let token = if len > COPY_BELOW {
@@ -380,7 +486,7 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
         } else {
             NO_TOKEN
         };
-        let sent = self.fabric.send(link.peer, &bytes, &parts, token);
+        let sent = self.fabric.send(link.peer, &bytes, parts, token);
         if token != NO_TOKEN && !matches!(sent, Ok(SendStatus::Pending)) {
             self.leaving.0.lock().remove(&token.0);
         }
@@ -413,7 +519,12 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
             traveller.destination(),
             traveller.directory.here
         );
-        self.send_error(traveller.origin(), ErrorCode::UNREACHABLE, &message);
+        self.fail_on_the_way(
+            &traveller.directory,
+            &traveller.header,
+            ErrorCode::UNREACHABLE,
+            &message,
+        );
     }
 
     /// The link that a frame came over, and the directory that it names, if calls with that one have used the link; and the
@@ -449,11 +560,7 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
         let archive = self.archive(header.code);
         if archive.is_none() {
             let message = "the node that a call hopped to lacks its code, and the node that it came from has let go of it";
-            return self.send_error(
-                answered(&directory, header),
-                ErrorCode::UNREACHABLE,
-                message,
-            );
+            return self.fail_on_the_way(&directory, header, ErrorCode::UNREACHABLE, message);
         }
         let traveller = Traveller {
             node,
@@ -476,7 +583,7 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
     pub(super) fn hop_refused(&self, header: &Header, body: &[u8]) {
         match (self.of_link(header), ErrorPayload::decode(body)) {
             (Some((_, directory, _)), Ok(ErrorPayload { code, message })) => {
-                self.send_error(answered(&directory, header), code, message);
+                self.fail_on_the_way(&directory, header, code, message);
             }
             (_, error) => debug!(
                 call = header.call,
@@ -501,22 +608,27 @@ impl CallContext {
         self.journey.as_ref().map(|journey| &journey.directory)
     }
 
-    /// The header of the call's next HOP, but for what depends on the link. `None` if the deadline has passed.
-    fn hop_header(&self, journey: &Journey, entry: u16, count: u64) -> Option<Header> {
-        let no_reply = if self.no_reply {
+    /// Whether nobody hears of it however the call ends. (Who has made a call and wants no result hears once, from the first node.)
+    pub(super) fn is_unheard(&self) -> bool {
+        self.no_reply && (self.told || self.journey.as_ref().is_some_and(|it| !it.home))
+    }
+
+    /// The header of a HOP that the call makes, but for what depends on the link. `None` if the deadline has passed.
+    fn hop_header(&self, journey: &Journey, no_reply: bool, count: u64) -> Option<Header> {
+        let flags = if no_reply {
             Flags::NO_REPLY
         } else {
             Flags::NONE
         };
         Some(Header {
-            flags: no_reply,
-            hops: journey.hops,
+            flags,
+            fan_out: journey.fan_out,
             origin: journey.directory.id,
             call: self.call,
             code: self.prefix,
             deadline_ms: milliseconds_left(self.deadline, count)?,
             hop_budget: journey.budget,
-            entry,
+            entry: journey.entry,
             ..Header::new(Kind::Hop)
         })
     }

@@ -1,19 +1,25 @@
-//! What code that runs here may ask of the node: its segments (`segments.rs`), and those of other nodes (`reach.rs`).
+//! What code that runs here may ask of the node: its segments (`segments.rs`), those of other nodes (`reach.rs`), and that
+//! other calls be started (`hops.rs`).
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
-use bitcode_jit::{Access, Denied, Held, Host, Lent};
+use bitcode_jit::{Access, Denied, Held, Host, Lent, Onward};
 use bitcode_transport::Fabric;
+use bitcode_wire::error::ErrorCode;
 
-use super::Engine;
-use super::hops::Directory;
+use super::cache::Entry;
+use super::hops::Refused;
+use super::{CallContext, Engine};
 use crate::loader::Loader;
 
 /// The node as one call sees it.
 pub(super) struct Surroundings<'e, F: Fabric, L: Loader> {
     pub(super) engine: &'e Engine<F, L>,
-    /// The call's, if it has one: which nodes its numbers mean.
-    pub(super) directory: Option<&'e Arc<Directory>>,
+    /// The call and its code. `None` for one that must not hop.
+    pub(super) call: Option<(&'e CallContext, &'e Arc<Entry<L::Program>>)>,
+    /// Why the call was stopped, if it was.
+    pub(super) refused: RefCell<Option<Refused>>,
 }
 
 impl<F: Fabric, L: Loader> Host for Surroundings<'_, F, L> {
@@ -32,7 +38,26 @@ impl<F: Fabric, L: Loader> Host for Surroundings<'_, F, L> {
         offset: u64,
         access: Access<'_>,
     ) -> Result<u64, Denied> {
-        let directory = self.directory.ok_or(Denied::Unreachable)?;
+        let directory = self.call.and_then(|(context, _)| context.directory());
+        let directory = directory.ok_or(Denied::Unreachable)?;
         self.engine.reach(directory, node, segment, offset, access)
+    }
+
+    fn spawn(&self, onward: Onward, payload: &[u8]) -> bool {
+        let spawned = match self.call {
+            Some((context, entry)) => self.engine.spawn(context, entry, onward, payload),
+            None => Err(Refused {
+                code: ErrorCode::UNREACHABLE,
+                message: "code wants to start a call, but its caller has not said that it may"
+                    .into(),
+            }),
+        };
+        match spawned {
+            Ok(()) => true,
+            Err(refused) => {
+                self.refused.replace(Some(refused));
+                false
+            }
+        }
     }
 }

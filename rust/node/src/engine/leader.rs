@@ -5,6 +5,7 @@
 //! else becomes a job. The leader remembers the session and the code of the last call, so that a warm call looks up
 //! nothing.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -14,13 +15,14 @@ use bitcode_transport::{
 };
 use bitcode_wire::error::ErrorCode;
 use bitcode_wire::frame::{Flags, Foreseen, FrameError, Header, Kind, OutputTaken};
+use parking_lot::Mutex;
 
 use super::cache::{Entry, Found};
-use super::hops::{Directory, Journey};
+use super::hops::{Directory, Journey, Refused};
 use super::host::Surroundings;
 use super::reply::Answered;
 use super::sessions::SessionEntry;
-use super::{CallContext, Engine, Job, OutputOf, Work};
+use super::{CallContext, Engine, Job, Many, OutputOf, Work};
 use crate::loader::{Loader, Program, Ran};
 
 /// One in this many inline runs is measured.
@@ -31,13 +33,24 @@ const LOST_AFTER: Duration = Duration::from_millis(1);
 const MAX_PING: usize = 1024;
 
 /// Tells the watchdog whether the leader is running shipped code: 0 if not, else a number that is new for each run.
-#[derive(Default)]
-pub(crate) struct Beat {
+pub(crate) struct Beat<P> {
     run: AtomicU64,
     lost: AtomicBool,
+    /// The calls behind the present run that came in the same frame.
+    behind: Mutex<Option<Arc<Many<P>>>>,
 }
 
-impl Beat {
+impl<P> Default for Beat<P> {
+    fn default() -> Self {
+        Self {
+            run: AtomicU64::new(0),
+            lost: AtomicBool::new(false),
+            behind: Mutex::new(None),
+        }
+    }
+}
+
+impl<P> Beat<P> {
     /// The number of the run that is going on, 0 if there is none.
     pub(crate) fn running(&self) -> u64 {
         self.run.load(Ordering::Relaxed)
@@ -52,6 +65,11 @@ impl Beat {
         self.lost.load(Ordering::Relaxed)
     }
 
+    /// The calls behind the present run, for somebody else: given away once.
+    pub(crate) fn take_behind(&self) -> Option<Arc<Many<P>>> {
+        self.behind.lock().take()
+    }
+
     fn set(&self, run: u64) {
         self.run.store(run, Ordering::Relaxed);
     }
@@ -60,12 +78,14 @@ impl Beat {
 /// The sink of the thread that leads, with what it remembers.
 pub(crate) struct Leader<'e, F: Fabric, L: Loader> {
     engine: &'e Engine<F, L>,
-    beat: &'e Beat,
+    beat: &'e Beat<L::Program>,
     output: OutputOf<L>,
     session: Option<Arc<SessionEntry>>,
     /// Of the last call that may hop.
     directory: Option<Arc<Directory>>,
     entry: Option<Arc<Entry<L::Program>>>,
+    /// Where payloads of calls that came in one frame are run.
+    copy: Body,
     runs: u64,
     ahead: Ahead,
 }
@@ -84,7 +104,7 @@ struct Ahead {
 }
 
 impl<'e, F: Fabric, L: Loader> Leader<'e, F, L> {
-    pub(crate) fn new(engine: &'e Engine<F, L>, beat: &'e Beat) -> Self {
+    pub(crate) fn new(engine: &'e Engine<F, L>, beat: &'e Beat<L::Program>) -> Self {
         Self {
             engine,
             beat,
@@ -92,6 +112,7 @@ impl<'e, F: Fabric, L: Loader> Leader<'e, F, L> {
             session: None,
             directory: None,
             entry: None,
+            copy: Body::default(),
             runs: 0,
             ahead: Ahead::default(),
         }
@@ -164,13 +185,16 @@ impl<'e, F: Fabric, L: Loader> Leader<'e, F, L> {
         };
         if self.engine.is_stopping() {
             let message = "the node is shutting down";
+            if header.kind == Kind::Hop && header.flags.contains(Flags::NO_REPLY) {
+                return; // Nobody waits for it.
+            }
             return self
                 .engine
                 .send_error(answered, ErrorCode::SHUTTING_DOWN, message);
         }
         // `verify` has seen to it that the archive is no longer than the body.
         let payload_len = header.payload_len(body.len()).unwrap_or_default();
-        if header.flags == Flags::NONE
+        if matches!(header.flags, Flags::NONE | Flags::NO_REPLY)
             && let Some(entry) = &self.entry
             && entry.id.prefix() == header.code
             && self.runs_here(entry)
@@ -204,16 +228,64 @@ impl<'e, F: Fabric, L: Loader> Leader<'e, F, L> {
 
     /// Runs the remembered code for the remembered session, or for the origin of the journey.
     fn run(&mut self, header: &Header, payload: &mut [u8], journey: Option<Journey>) {
-        let (Some(session), Some(entry)) = (&self.session, &self.entry) else {
-            return;
+        let Some(session) = &self.session else { return };
+        // An ordinary call needs none.
+        let context = match journey {
+            None if header.flags == Flags::NONE => None,
+            None => Some(CallContext::new(Arc::clone(session), header, payload.len())),
+            Some(journey) => {
+                let origin = Arc::clone(&journey.directory.session);
+                Some(CallContext::new(origin, header, payload.len()).on(journey, None))
+            }
         };
-        let travelling = journey.map(|journey| {
-            let origin = Arc::clone(&journey.directory.session);
-            CallContext::new(origin, header, payload.len()).on(journey, None)
-        });
-        let session = travelling.as_ref().map_or(session, |it| &it.session);
-        let place = travelling.as_ref().map(CallContext::place);
-        let place = place.unwrap_or_default();
+        match context {
+            Some(mut context) if context.no_reply => {
+                self.engine.tell(&mut context);
+                let (ran, refused) = self.run_once(header, payload, Some(&context));
+                self.end_unheard(&context, ran, refused);
+            }
+            context => {
+                let (ran, refused) = self.run_once(header, payload, context.as_ref());
+                self.end(header, payload.len(), context, ran, refused);
+            }
+        }
+    }
+
+    /// Runs the remembered code for each of the calls, and answers none of them.
+    fn run_many(&mut self, header: &Header, calls: Many<L::Program>) {
+        let calls = Arc::new(calls);
+        *self.beat.behind.lock() = Some(Arc::clone(&calls));
+        let mut copy = std::mem::take(&mut self.copy);
+        while !self.beat.is_lost()
+            && let Some(payload) = calls.take()
+        {
+            if copy.len() < payload.len() {
+                copy = Body::zeroed(payload.len());
+            }
+            let payload_len = payload.len();
+            copy[..payload_len].copy_from_slice(payload);
+            let (ran, refused) =
+                self.run_once(header, &mut copy[..payload_len], Some(calls.context()));
+            self.end_unheard(calls.context(), ran, refused);
+        }
+        self.copy = copy;
+        if let Some(behind) = self.beat.take_behind() {
+            behind.disperse(&self.engine.roster);
+        }
+    }
+
+    /// One run of the remembered code; what it leaves behind is in `output`.
+    fn run_once(
+        &mut self,
+        header: &Header,
+        payload: &mut [u8],
+        context: Option<&CallContext>,
+    ) -> (Ran, Option<Refused>) {
+        let (Some(session), Some(entry)) = (&self.session, &self.entry) else {
+            return (Ran::Stopped, None);
+        };
+        let session = context.map_or(session, |it| &it.session);
+        let travelling = context.filter(|it| it.journey.is_some());
         self.runs += 1;
         self.beat.set(self.runs);
         let engine = self.engine;
@@ -228,8 +300,10 @@ impl<'e, F: Fabric, L: Loader> Leader<'e, F, L> {
         };
         let host = Surroundings {
             engine,
-            directory: travelling.as_ref().and_then(CallContext::directory),
+            call: travelling.map(|context| (context, entry)),
+            refused: RefCell::default(),
         };
+        let place = travelling.map(CallContext::place).unwrap_or_default();
         let program = &entry.program;
         let ran = if self.runs.is_multiple_of(MEASURE_EVERY) {
             let start = Instant::now();
@@ -244,21 +318,38 @@ impl<'e, F: Fabric, L: Loader> Leader<'e, F, L> {
             entry.pace.note_long(LOST_AFTER.as_nanos());
         }
         engine.counters.ran_inline.add(1);
+        (ran, host.refused.into_inner())
+    }
+
+    /// What becomes of a call that has run here, and that somebody waits for.
+    fn end(
+        &mut self,
+        header: &Header,
+        payload_len: usize,
+        context: Option<CallContext>,
+        ran: Ran,
+        refused: Option<Refused>,
+    ) {
+        let (Some(session), Some(entry), engine) = (&self.session, &self.entry, self.engine) else {
+            return;
+        };
         if let Ran::Forward(onward) = ran {
-            let session = Arc::clone(session);
-            let context =
-                travelling.unwrap_or_else(|| CallContext::new(session, header, payload.len()));
+            let context = context
+                .unwrap_or_else(|| CallContext::new(Arc::clone(session), header, payload_len));
             return engine.forward(&context, entry, onward, &mut self.output);
         }
         let answered = Answered {
-            session,
+            session: context.as_ref().map_or(session, |it| &it.session),
             call: header.call,
             prefix: header.code,
             foreseen: self.ahead.answer.as_ref(),
         };
+        if let (Ran::Stopped, Some(refused)) = (ran, refused) {
+            return engine.send_error(answered, refused.code, &refused.message);
+        }
         let answer_len = self.output.as_ref().len();
         engine.send_outcome(answered, entry, ran, &mut self.output, None);
-        if travelling.is_some() {
+        if header.kind == Kind::Hop {
             return; // Nobody knows who calls next.
         }
         let ahead = &mut self.ahead;
@@ -266,7 +357,16 @@ impl<'e, F: Fabric, L: Loader> Leader<'e, F, L> {
         ahead.stride = header.call.wrapping_sub(ahead.before);
         ahead.before = header.call;
         // Only an ordinary call is likely to be followed by another like it.
-        ahead.last = (header.flags == Flags::NONE).then_some((*header, payload.len()));
+        ahead.last = (header.flags == Flags::NONE).then_some((*header, payload_len));
+    }
+
+    /// What becomes of one that nobody waits for.
+    fn end_unheard(&mut self, context: &CallContext, ran: Ran, refused: Option<Refused>) {
+        if let Some(entry) = &self.entry {
+            let output = &mut self.output;
+            self.engine
+                .end_unheard(context, entry, ran, refused, output);
+        }
     }
 
     /// The way of a call whose code is not the last one's, or not short.
@@ -300,7 +400,13 @@ impl<'e, F: Fabric, L: Loader> Leader<'e, F, L> {
             return self.engine.need_code(job);
         }
         match self.engine.cache.find(header.code, brings, job) {
-            Found::Ready(entry, mut job) if !job.context.no_reply && self.runs_here(&entry) => {
+            Found::Ready(entry, job) if job.context.many && self.runs_here(&entry) => {
+                if let Some(calls) = self.engine.spread(job.context, job.body, &entry) {
+                    self.entry = Some(entry);
+                    self.run_many(header, calls);
+                }
+            }
+            Found::Ready(entry, mut job) if self.runs_here(&entry) => {
                 self.entry = Some(entry);
                 let journey = job.context.journey.take();
                 self.run(header, &mut job.body[..payload_len], journey);
@@ -418,6 +524,8 @@ impl CallContext {
             prefix: header.code,
             payload_len,
             no_reply: header.flags.contains(Flags::NO_REPLY),
+            many: header.flags.contains(Flags::MANY),
+            told: false,
             arrived,
             deadline: left.and_then(|left| arrived.checked_add(left)),
             stages: None,

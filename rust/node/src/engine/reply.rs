@@ -134,9 +134,12 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
                 let message = format!("the node has no memory left for {}", entry.name);
                 return self.send_error(to, ErrorCode::OUT_OF_MEMORY, &message);
             }
-            Ran::Forward(_) => {
-                // `Engine::forward` is for such.
-                let message = format!("{} went on, and was answered; please report it", entry.name);
+            Ran::Forward(_) | Ran::Stopped => {
+                // Those who run code see to such.
+                let message = format!(
+                    "{} went on or was stopped, and was answered; please report it",
+                    entry.name
+                );
                 return self.send_error(to, ErrorCode::INTERNAL, &message);
             }
             Ran::BadPayload(what) => {

@@ -5,7 +5,7 @@
 //! uses. A peer that was removed counts as there until the fabric says that nothing of it is under way any more.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, Hasher, RandomState};
+use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -17,6 +17,7 @@ use bitcode_wire::frame::{Kind, SegmentGone, SegmentGrant, SegmentRequest};
 use parking_lot::Mutex;
 use tracing::{debug, info};
 
+use super::cache::PrefixHasher;
 use super::reply::Answered;
 use super::sessions::SessionEntry;
 use super::{CallContext, Engine};
@@ -45,7 +46,7 @@ struct Inner {
     /// Bytes that they take, those that are leaving included.
     taken: u64,
     next: u64,
-    live: HashMap<u64, Segment>,
+    live: HashMap<u64, Segment, BuildHasherDefault<PrefixHasher>>,
     /// Freed, but somebody may still reach them.
     leaving: HashMap<u64, Segment>,
 }
@@ -94,7 +95,7 @@ impl Segments {
             inner: Mutex::new(Inner {
                 taken: 0,
                 next: start | 1,
-                live: HashMap::new(),
+                live: HashMap::default(),
                 leaving: HashMap::new(),
             }),
         }

@@ -12,6 +12,7 @@ use bitcode_wire::code::CodeId;
 use bitcode_wire::error::{ErrorCode, ErrorPayload};
 use bitcode_wire::frame::{Flags, Header, Kind};
 use bitcode_wire::handshake::{Hello, Role};
+use bitcode_wire::link::{self, Bundle};
 use bitcode_wire::manifest::{Dependency, Manifest};
 
 use crate::archives::{ADD_ONE, archive};
@@ -196,6 +197,34 @@ fn of_a_bomb() -> Vec<u8> {
     bytes
 }
 
+/// An archive that takes a function from other code, and its code id.
+fn linking(other: &CodeId, imports: &[&'static str]) -> (Vec<u8>, CodeId) {
+    let (soname, symbol) = (link::soname(other), link::symbol(other));
+    let text = format!(
+        "declare i64 @{symbol}(i64)
+        define i32 @bitcode_entry(i64 %payload, i64 %length, i64 %call) {{
+          %x = call i64 @{symbol}(i64 %payload)
+          %to = call ptr @result(i64 %call, i64 %x)
+          ret i32 0
+        }}"
+    );
+    let bytes = archive("links", &text);
+    let mut linking = Archive::decode(&bytes).unwrap();
+    linking.manifest.imports.extend(imports);
+    linking.manifest.dependencies.push(Dependency {
+        soname: &soname,
+        symbols: vec![&symbol],
+    });
+    let bytes = linking.encode().unwrap().0;
+    let id = CodeId::of(&bytes);
+    (bytes, id)
+}
+
+fn bundle(archive: &[u8], linked: &[u8]) -> Vec<u8> {
+    let linked = vec![linked];
+    Bundle { archive, linked }.encode().unwrap()
+}
+
 #[test]
 fn each_is_refused_for_what_it_is_and_the_node_serves_on() {
     let node = Node::start(&["--transport", "shm"]);
@@ -283,6 +312,45 @@ fn each_is_refused_for_what_it_is_and_the_node_serves_on() {
             "objects",
         ),
     ];
+    // Archives that link to others, with what is said to be those.
+    let (user, id) = linking(&CodeId::of(&good), &[]);
+    let (mover, mover_id) = linking(&CodeId::of(&good), &["bc_forward"]);
+    let bundles = [
+        (
+            "with a link that is cut off",
+            id,
+            bundle(&user, &good[..good.len() - 1]),
+            ErrorCode::BAD_ARCHIVE,
+            "bytes",
+        ),
+        (
+            "with a link that exports nothing",
+            id,
+            bundle(&user, &good),
+            ErrorCode::UNRESOLVED_SYMBOL,
+            "does not export",
+        ),
+        (
+            "in a bundle that is cut off",
+            id,
+            bundle(&user, &good)[..user.len() + 20].to_vec(),
+            ErrorCode::BAD_ARCHIVE,
+            "bytes",
+        ),
+        (
+            "that links to others, though it goes on to other nodes",
+            mover_id,
+            bundle(&mover, &good),
+            ErrorCode::UNSUPPORTED,
+            "must hold all that it calls",
+        ),
+    ];
+    for (what, id, bundle, expected, part) in bundles {
+        let (code, message) = raw.refusal_as(id, &bundle);
+        assert_eq!(code, expected, "an archive {what}: {message}");
+        assert!(message.contains(part), "an archive {what}: {message}");
+        assert_eq!(origin.word(&add, 41), 42, "after an archive {what}");
+    }
     for (what, archive, expected, part) in cases {
         let (code, message) = raw.refusal(&archive);
         assert_eq!(code, expected, "an archive {what}: {message}");

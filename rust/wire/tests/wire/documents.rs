@@ -110,6 +110,7 @@ fn kinds_flags_and_codes() {
         (Flags::NO_REPLY, "NO_REPLY"),
         (Flags::TIMED, "TIMED"),
         (Flags::SHOW, "SHOW"),
+        (Flags::MANY, "MANY"),
     ];
     let flags = flags.map(|(flag, name)| (u32::from(flag.0), name));
     assert_eq!(

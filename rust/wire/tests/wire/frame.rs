@@ -5,8 +5,8 @@ use bitcode_wire::code::CodePrefix;
 use bitcode_wire::codec::Problem;
 use bitcode_wire::frame::{
     Directory, Flags, FrameError, HEADER_LEN, Header, Kind, LAYOUT, OUTPUT_WINDOW, OutputPayload,
-    OutputTaken, SegmentGone, SegmentGrant, SegmentRequest, SessionKey, SessionKeys, StageTimings,
-    View,
+    OutputTaken, Payloads, SegmentGone, SegmentGrant, SegmentRequest, SessionKey, SessionKeys,
+    StageTimings, View,
 };
 
 fn encoded() -> [u8; HEADER_LEN] {
@@ -152,6 +152,58 @@ fn only_calls_ask_to_be_shown_code() {
     }
     for payload in [&[][..], &[0], &[3], &[1, 1]] {
         assert_eq!(View::decode(payload), None);
+    }
+}
+
+#[test]
+fn only_calls_without_an_answer_are_many() {
+    for kind in Kind::ALL {
+        for (flags, fit) in [
+            (Flags::MANY, false),
+            (Flags::MANY.with(Flags::NO_REPLY), kind == Kind::Call),
+            (Flags::MANY.with(Flags::NO_REPLY).with(Flags::SHOW), false),
+        ] {
+            let header = Header {
+                flags,
+                ..Header::new(kind)
+            };
+            let seen = Header::decode(&header.encode(&sample::keys().to_node, 1));
+            let expected = if fit {
+                Ok(header)
+            } else {
+                Err(FrameError::Flags(flags.0))
+            };
+            assert_eq!(seen, expected);
+        }
+    }
+}
+
+#[test]
+fn payloads_of_many_calls_have_one_spelling() {
+    let bytes = sample::payloads();
+    let places = Payloads::places(&bytes).unwrap();
+    assert_eq!(places, [0..5, 64..64, 64..192, 192..193]);
+    let field = |bytes: &[u8]| Payloads::places(bytes).unwrap_err().field;
+    for padding in [5, 63, 193, 255] {
+        let mut changed = bytes.clone();
+        changed[padding] = 1;
+        assert_eq!(field(&changed), "lengths");
+    }
+    let lengths = bytes.len() - 20;
+    for (at, value) in [
+        (lengths, 65),
+        (lengths + 3, 0xFF),
+        (lengths + 8, 0),
+        (lengths + 16, 3),
+    ] {
+        let mut changed = bytes.clone();
+        changed[at] = value;
+        assert_eq!(field(&changed), "lengths", "{at}");
+    }
+    for (at, value) in [(lengths + 16, 0), (lengths + 17, 5), (lengths + 19, 1)] {
+        let mut changed = bytes.clone();
+        changed[at] = value;
+        assert_eq!(field(&changed), "count", "{at}");
     }
 }
 

@@ -5,7 +5,7 @@ use super::sample;
 use crate::bodies;
 use bitcode_wire::archive::Archive;
 use bitcode_wire::error::ErrorPayload;
-use bitcode_wire::frame::{Directory, StageTimings};
+use bitcode_wire::frame::{Directory, Payloads, StageTimings};
 use bitcode_wire::handshake::{Answer, Hello, Preamble};
 use bitcode_wire::library::Library;
 use bitcode_wire::manifest::Manifest;
@@ -88,6 +88,12 @@ fn subjects() -> Vec<(&'static str, Vec<u8>, Takes, Takes)> {
             sample::timings().encode().to_vec(),
             |b| StageTimings::decode(b).is_ok(),
             bodies::timings,
+        ),
+        (
+            "payloads",
+            sample::payloads(),
+            |b| Payloads::places(b).is_ok(),
+            bodies::payloads,
         ),
     ]
 }

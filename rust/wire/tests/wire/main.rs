@@ -13,6 +13,7 @@ mod golden;
 mod handshake;
 mod hostile;
 mod library;
+mod link;
 mod manifest;
 mod roundtrip;
 mod sample;

@@ -361,7 +361,7 @@ proptest! {
         key in any::<[u8; 16]>(),
         extra in 0..1_usize << 40,
     ) {
-        let (hops, session, origin, call, archive_len, deadline_ms, hop_budget, epoch) = numbers;
+        let (fan_out, session, origin, call, archive_len, deadline_ms, hop_budget, epoch) = numbers;
         let kind = Kind::ALL[kind];
         let (archive_len, archive) = match kind {
             Kind::Call if archive_len != 0 => (archive_len, Flags::HAS_ARCHIVE),
@@ -370,7 +370,7 @@ proptest! {
         };
         let reply = if no_reply { Flags::NO_REPLY } else { Flags::NONE };
         let header = Header {
-            kind, flags: archive.with(reply), hops, session, origin, call, code: CodePrefix(code),
+            kind, flags: archive.with(reply), fan_out, session, origin, call, code: CodePrefix(code),
             archive_len, deadline_ms, hop_budget, epoch, entry: 0,
         };
         let key = SessionKey::new(key);

@@ -4,7 +4,7 @@ use bitcode_wire::archive::{Archive, Image, ImageKind};
 use bitcode_wire::code::CodeId;
 use bitcode_wire::error::{ErrorCode, ErrorPayload};
 use bitcode_wire::frame::{
-    Directory, Flags, Header, Kind, OutputPayload, SessionKeys, StageTimings, Stream,
+    Directory, Flags, Header, Kind, OutputPayload, Payloads, SessionKeys, StageTimings, Stream,
 };
 use bitcode_wire::handshake::{Answer, Hello, Preamble, PreambleFlags, Refusal, Role, Welcome};
 use bitcode_wire::library::{Frame, Function, Library, Notes};
@@ -26,7 +26,7 @@ pub(crate) fn cold_call() -> Header {
     Header {
         kind: Kind::Call,
         flags: Flags::HAS_ARCHIVE.with(Flags::NO_REPLY),
-        hops: 0x0102,
+        fan_out: 0x0102,
         session: 0x0304_0506,
         origin: 0x0708_090A,
         call: 0x0B0C_0D0E_0F10_1112,
@@ -80,6 +80,15 @@ pub(crate) fn directory() -> Directory {
 }
 
 /// A piece of output with every field set.
+/// Four calls: with a few bytes, without any, with two lines of them, with one byte.
+pub(crate) fn payloads() -> Vec<u8> {
+    let mut payloads = Payloads::default();
+    for payload in [&b"bytes"[..], b"", &[7; 128], b"x"] {
+        payloads.push([payload]);
+    }
+    payloads.take()
+}
+
 pub(crate) fn output() -> OutputPayload<'static> {
     OutputPayload {
         position: 0x1234_5678_9ABC,

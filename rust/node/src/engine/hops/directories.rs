@@ -21,7 +21,12 @@ pub(crate) struct Directory {
     /// The origin that gave it, which calls with this directory are answered to.
     pub(crate) session: Arc<SessionEntry>,
     nodes: Vec<Place>,
+    /// How many calls each of the origin's calls has started from here.
+    started: Mutex<HashMap<u64, u16>>,
 }
+
+/// Of how many calls it is known what they have started. Of more nothing is, and then they may start so many once more.
+const MOST_STARTERS: usize = 1 << 16;
 
 /// Another node.
 struct Place {
@@ -50,6 +55,18 @@ impl Directory {
         let place = self.place(node)?;
         let link = place.link.lock();
         link.as_ref().filter(|link| link.is_open()).cloned()
+    }
+
+    /// Counts a call that `call` starts from here. `false` if it has started `most` already.
+    pub(super) fn may_start(&self, call: u64, most: u16) -> bool {
+        let mut started = self.started.lock();
+        if started.len() >= MOST_STARTERS && !started.contains_key(&call) {
+            started.clear();
+        }
+        let count = started.entry(call).or_insert(0);
+        let may = *count < most;
+        *count += u16::from(may);
+        may
     }
 
     /// Remembers the link to a node.
@@ -100,6 +117,7 @@ impl Directories {
             here: told.here,
             session: Arc::clone(session),
             nodes: told.nodes.into_iter().map(place).collect(),
+            started: Mutex::default(),
         });
         let mut known = self.0.write();
         match known.entry(id) {

@@ -2,6 +2,7 @@
 //! go there, and kept until one end goes.
 
 use std::collections::{HashMap, HashSet};
+use std::hash::BuildHasherDefault;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -11,6 +12,7 @@ use bitcode_wire::frame::SessionKeys;
 use parking_lot::Mutex;
 
 use super::Departure;
+use crate::engine::cache::PrefixHasher;
 use crate::engine::reach::Reached;
 
 /// A session with another node.
@@ -24,7 +26,7 @@ pub(crate) struct Link {
     /// The longest body that the other node takes.
     pub(super) max_frame: u64,
     /// Codes that were taken there.
-    known: Mutex<HashSet<CodePrefix>>,
+    known: Mutex<HashSet<CodePrefix, BuildHasherDefault<PrefixHasher>>>,
     open: AtomicBool,
     /// Segments over there.
     pub(in crate::engine) reached: Reached,

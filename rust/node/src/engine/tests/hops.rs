@@ -13,14 +13,14 @@ use bitcode_wire::frame::{Directory as Told, Header, Kind, SessionKeys};
 use bitcode_wire::handshake::Welcome;
 
 use super::super::{Beat, Leader};
-use super::world::{TestEngine, Words, archive, error, owned, remote_code, value};
+use super::world::{TestEngine, Word, Words, archive, error, owned, remote_code, value};
 use crate::message::{FromEngine, LinkTerms};
 use crate::{Engine, EngineSettings, Opening};
 
 struct Node {
     engine: TestEngine,
     messages: Receiver<FromEngine>,
-    beat: Beat,
+    beat: Beat<Word>,
     /// Takes no new sessions.
     deaf: bool,
 }
@@ -261,6 +261,49 @@ fn a_budget_ends_calls_that_would_hop_for_ever() {
         .map(|it| it.engine.counters().hops.get())
         .sum();
     assert_eq!(hops, 1000 + 3 + 2);
+}
+
+#[test]
+fn a_call_starts_others_as_many_as_it_may() {
+    let cluster = Cluster::new(2, &EngineSettings::default());
+    cluster.tell();
+    let code = cluster.code("hops and spawns");
+    let options = CallOptions::default().fan_out(6);
+    let spawns = |count| {
+        let call = cluster.sessions[0].call(&code, &[owned(&[count])], &options);
+        cluster.settle();
+        call.unwrap()
+    };
+    let ran = |index: usize| {
+        let counters = cluster.nodes[index].engine.counters();
+        counters.ran_inline.get() + counters.ran_queued.get()
+    };
+    assert_eq!(value(&spawns(3)), b"");
+    assert_eq!((ran(0), ran(1)), (1 + 3, 3), "each of them, and no more");
+    assert_eq!(remote_code(&spawns(4)), ErrorCode::FAN_OUT);
+    assert_eq!((ran(0), ran(1)), (2 + 6, 6));
+    let counters = cluster.nodes[0].engine.counters();
+    assert_eq!((counters.spawned.get(), counters.errors.get()), (12, 1));
+    assert!(
+        cluster
+            .sessions
+            .iter()
+            .all(|it| it.stats().dropped_frames == 0)
+    );
+}
+
+/// What was spawned has the id of the call that did it, which is still under way.
+#[test]
+fn a_panic_in_what_a_call_has_started_does_not_end_the_call() {
+    let cluster = Cluster::new(2, &EngineSettings::default());
+    cluster.tell();
+    cluster.held_up.set(true);
+    let call = cluster.call(&cluster.code("hops and leaves a panic"), &[], 9);
+    cluster.settle();
+    assert_eq!(call.state(), CallState::Pending, "on its way to node 2");
+    cluster.held_up.set(false);
+    cluster.settle();
+    assert_eq!(value(&call), b"");
 }
 
 #[test]

@@ -40,6 +40,28 @@ fn still_serves(world: &World, origin: &Origin) {
     assert_eq!(value(&call), b"ereht llits");
 }
 
+#[test]
+fn payloads_of_many_calls_that_are_none_are_refused() {
+    let world = World::new(EngineSettings::default());
+    let origin = world.origin("a");
+    still_serves(&world, &origin);
+    let stranger = Stranger::to(&world, world.engine.fabric());
+    let header = Header {
+        session: origin.id,
+        flags: Flags::NO_REPLY.with(Flags::MANY),
+        call: 1 << 40,
+        code: CodeId::of(&archive("reverse")).prefix(),
+        epoch: 3,
+        ..Header::new(Kind::Call)
+    };
+    for body in [&b""[..], &[0; 64], &[9, 0, 0, 0, 2, 0, 0, 0]] {
+        stranger.send(&header, &origin.keys.to_node, body);
+    }
+    world.settle(&[&origin]);
+    assert_eq!(world.engine.counters().errors.get(), 3);
+    still_serves(&world, &origin);
+}
+
 /// The call that a free slot of the origin's names.
 #[test]
 fn an_answer_to_no_call_is_dropped() {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
 
 use bitcode_client::{Call, CallOptions, CallState, Client, ClientError, Code, Outcome};
 use bitcode_client::{Session, Terms};
@@ -13,7 +14,8 @@ use bitcode_wire::code::CodeId;
 use bitcode_wire::error::ErrorCode;
 use bitcode_wire::frame::{SessionKeys, StageTimings, View};
 use bitcode_wire::handshake::Welcome;
-use bitcode_wire::manifest::Manifest;
+use bitcode_wire::link;
+use bitcode_wire::manifest::{Dependency, Manifest};
 
 use super::super::{Beat, Leader};
 use crate::loader::{Listener, LoadError, Loader, Program, Ran};
@@ -25,12 +27,48 @@ use crate::{Engine, EngineSettings, Opening};
 pub(crate) struct Words {
     /// Programs that exist.
     pub(crate) alive: Arc<AtomicUsize>,
+    pub(crate) gate: Arc<Gate>,
+}
+
+/// Where programs wait until so many others have passed.
+#[derive(Default)]
+pub(crate) struct Gate {
+    passed: AtomicUsize,
+    waiting: AtomicUsize,
+}
+
+impl Gate {
+    pub(crate) fn passed(&self) -> usize {
+        self.passed.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn is_waited_at(&self) -> bool {
+        self.waiting.load(Ordering::SeqCst) > 0
+    }
+
+    /// Passes once `others` more have. They may have to be given time, but not for ever.
+    fn pass(&self, others: usize) {
+        let start = Instant::now();
+        let wanted = if others == 0 {
+            0
+        } else {
+            self.passed() + others - 1
+        };
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        while self.passed() < wanted {
+            assert!(start.elapsed() < Duration::from_secs(60), "nobody comes");
+            std::thread::yield_now();
+        }
+        self.waiting.fetch_sub(1, Ordering::SeqCst);
+        self.passed.fetch_add(1, Ordering::SeqCst);
+    }
 }
 
 /// A program that is a word.
 pub(crate) struct Word {
     word: String,
     alive: Arc<AtomicUsize>,
+    gate: Arc<Gate>,
 }
 
 impl Drop for Word {
@@ -43,11 +81,16 @@ impl Loader for Words {
     type Program = Word;
 
     fn show(&self, id: &CodeId, archive: &Archive<'_>, view: View) -> Result<String, LoadError> {
-        let _ = self.load(id, archive)?;
+        let _ = self.load(id, archive, &[])?;
         Ok(format!("{} in the form {view:?}", archive.manifest.name))
     }
 
-    fn load(&self, _id: &CodeId, archive: &Archive<'_>) -> Result<Word, LoadError> {
+    fn load(
+        &self,
+        _id: &CodeId,
+        archive: &Archive<'_>,
+        _links: &[&Word],
+    ) -> Result<Word, LoadError> {
         let word = archive.manifest.name;
         match word {
             "unresolved" => Err(LoadError {
@@ -60,6 +103,7 @@ impl Loader for Words {
                 Ok(Word {
                     word: word.into(),
                     alive: Arc::clone(&self.alive),
+                    gate: Arc::clone(&self.gate),
                 })
             }
         }
@@ -72,7 +116,7 @@ impl Program for Word {
     fn run(
         &self,
         place: Place,
-        _: &dyn Host,
+        host: &dyn Host,
         payload: &mut [u8],
         listener: &Listener<'_>,
         output: &mut Vec<u8>,
@@ -85,11 +129,33 @@ impl Program for Word {
                 node: i64::from(place.here % place.nodes + 1),
                 entry: 0,
             }),
+            // Starts what only counts, on node 2 and here, so many times as its first byte says.
+            "hops and spawns" if place.entry == 7 => Ran::Value,
+            "hops and spawns" => {
+                let spawn = |node| host.spawn(Onward { node, entry: 7 }, b"some bytes");
+                if (0..payload[0]).all(|_| spawn(2) && spawn(1)) {
+                    Ran::Value
+                } else {
+                    Ran::Stopped
+                }
+            }
+            // Starts on node 1 what panics, and goes on to node 2.
+            "hops and leaves a panic" if place.entry == 7 => panic!("as told"),
+            "hops and leaves a panic" if place.entry == 8 => Ran::Value,
+            "hops and leaves a panic" => {
+                let panics = Onward { node: 1, entry: 7 };
+                assert!(host.spawn(panics, b"some bytes"));
+                Ran::Forward(Onward { node: 2, entry: 8 })
+            }
             "hops and throws" if place.entry == 7 => {
                 output.extend_from_slice(b"thrown far away");
                 Ran::Thrown
             }
             "hops and throws" => Ran::Forward(Onward { node: 2, entry: 7 }),
+            "waits for others" => {
+                self.gate.pass(payload[0].into());
+                Ran::Value
+            }
             "throw" => {
                 output.extend_from_slice(b"thrown");
                 Ran::Thrown
@@ -151,6 +217,16 @@ fn tour(place: Place, payload: &[u8], output: &mut Vec<u8>) -> Ran {
 
 /// An archive whose program is `word`.
 pub(crate) fn archive(word: &str) -> Vec<u8> {
+    linking_archive(word, &[])
+}
+
+/// The archive of a word that links to other code.
+pub(crate) fn linking_archive(word: &str, links: &[CodeId]) -> Vec<u8> {
+    let names: Vec<_> = links.iter().map(link::soname).collect();
+    let dependency = |soname| Dependency {
+        soname,
+        symbols: Vec::new(),
+    };
     let archive = Archive {
         manifest: Manifest {
             abi: "julia-1.5-64le",
@@ -161,6 +237,7 @@ pub(crate) fn archive(word: &str) -> Vec<u8> {
             } else {
                 Vec::new()
             },
+            dependencies: names.iter().map(|name| dependency(name)).collect(),
             ..Manifest::default()
         },
         images: vec![Image {
@@ -181,7 +258,7 @@ pub(crate) struct World {
     pub(crate) hub: MemoryHub,
     pub(crate) engine: TestEngine,
     pub(crate) messages: Receiver<FromEngine>,
-    beat: Beat,
+    beat: Beat<Word>,
 }
 
 /// A client with one session to the world's node.
@@ -240,6 +317,11 @@ impl World {
             address: "memory".into(),
             hang_up: None,
         }
+    }
+
+    /// What the world's watchdog would look at.
+    pub(crate) fn beat(&self) -> &Beat<Word> {
+        &self.beat
     }
 
     /// A leader, who remembers.
