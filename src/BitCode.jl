@@ -15,7 +15,7 @@ A function is captured as LLVM bitcode from Julia's own compiler, with everythin
 [`RemoteException`](@ref); what cannot be shipped is refused with a [`CaptureError`](@ref) before anything is sent.
 
   - nodes: [`launch`](@ref), [`connect`](@ref), [`nodes`](@ref), [`Node`](@ref), `isopen`, `close`
-  - calls: [`@remote`](@ref), [`remotecall_fetch`](@ref), [`remotecall`](@ref), [`remotecall_wait`](@ref), [`remote_do`](@ref)
+  - calls: [`@remote`](@ref), [`remotecall_fetch`](@ref), [`remotecall`](@ref), [`remotecall_wait`](@ref), [`remote_do`](@ref), `pmap`
   - printing in shipped functions: [`BitCode.print`](@ref), [`BitCode.println`](@ref), [`BitCode.@show`](@ref)
   - code that moves from node to node: [`BitCode.Hop`](@ref)
   - without calling: [`BitCode.explain`](@ref), [`BitCode.code_llvm`](@ref), [`BitCode.archive_info`](@ref)
@@ -30,7 +30,7 @@ export, `RemoteException` and `Future`, are told apart by their module.
 module BitCode
 
 export launch, connect, nodes, Node
-export @remote, remotecall, remotecall_fetch, remotecall_wait, remote_do
+export @remote, pmap, remotecall, remotecall_fetch, remotecall_wait, remote_do
 export RemoteException, CaptureError
 
 include("../julia/abi/version.jl")

@@ -61,6 +61,13 @@ struct Timings
     need_code::UInt32
 end
 
+# bc_limits
+struct Limits
+    deadline_ms::UInt32
+    hop_budget::UInt32
+    fan_out::UInt32
+end
+
 # bc_output
 struct Output
     session::UInt64
@@ -97,10 +104,10 @@ const SHOW = UInt32(8)
 @bc bc_session_free(session::Handle)::Cvoid
 @bc bc_session_stats(session::Handle)::Ptr{UInt8}
 @bc bc_string_free(string::Ptr{UInt8})::Cvoid
-@bc bc_code_new(client::Handle, archive::Ptr{UInt8}, length::Csize_t, id::Ptr{UInt8}, out::Ref{Handle}, error::Ref{Handle})::Cint
+@bc bc_code_new_linked(client::Handle, archive::Ptr{UInt8}, length::Csize_t, links::Ptr{Handle}, link_count::Csize_t, id::Ptr{UInt8}, out::Ref{Handle}, error::Ref{Handle})::Cint
 @bc bc_code_free(code::Handle)::Cvoid
 @bc bc_hash(bytes::Ptr{UInt8}, length::Csize_t, out::Ptr{UInt8})::Cint
-@bc bc_call(session::Handle, code::Handle, segments::Ptr{Segment}, n::Csize_t, flags::UInt32, deadline_ms::UInt32, spin_ns::UInt64, result::Ptr{UInt8}, capacity::Csize_t, result_length::Ptr{Csize_t}, pending::Ptr{Handle})::Cint
+@bc bc_call(session::Handle, code::Handle, segments::Ptr{Segment}, n::Csize_t, flags::UInt32, limits::Ptr{Limits}, spin_ns::UInt64, result::Ptr{UInt8}, capacity::Csize_t, result_length::Ptr{Csize_t}, pending::Ptr{Handle})::Cint
 @bc bc_call_state(call::Handle)::Cint
 @bc bc_call_result(call::Handle, out::Ref{Ptr{UInt8}}, length::Ref{Csize_t})::Cint
 @bc bc_call_error(call::Handle, code::Ref{Cint})::Cstring
@@ -202,7 +209,7 @@ const CLIENT_CODES = (:bad_argument, :connect_refused, :auth_failed, :key_requir
                       :session_closed, :transport, :remote, :internal, :too_large, :busy, :segment_gone)
 const NODE_CODES = (:bad_archive, :bad_hash, :bad_image, :no_image, :unresolved_symbol, :bad_payload, :out_of_memory, :deadline,
                     :fault, :shutting_down, :too_large, :unsupported, :internal, :bad_abi,
-                    :hop_budget, :unreachable)
+                    :hop_budget, :unreachable, :fan_out)
 
 # Negative: found on this side. Positive: said by the node. A code that is not known keeps its number.
 function code_name(code::Integer)
@@ -238,11 +245,11 @@ function new_session(client::API.Handle, address::String, key::Vector{UInt8}, ti
     end
 end
 
-# The handle and the 32 bytes of the code id.
-function new_code(client::API.Handle, archive::Vector{UInt8})
+# The handle and the 32 bytes of the code id. `links` are handles of the code that the archive links to.
+function new_code(client::API.Handle, archive::Vector{UInt8}, links::Vector{API.Handle} = API.Handle[])
     id = Vector{UInt8}(undef, 32)
     code = new_handle() do out, error
-        GC.@preserve archive id API.bc_code_new(client, pointer(archive), length(archive), pointer(id), out, error)
+        GC.@preserve archive id links API.bc_code_new_linked(client, pointer(archive), length(archive), pointer(links), length(links), pointer(id), out, error)
     end
     return code, id
 end

@@ -142,6 +142,8 @@ const SharedModuleRef = Ptr{Cvoid}
 @llvm GetEnumAttributeAtIndex(function_::ValueRef, index::Cuint, kind::Cuint)::AttributeRef
 @llvm GetEnumAttributeKindForName(name::Ptr{UInt8}, length::Csize_t)::Cuint
 @llvm CreateEnumAttribute(context::ContextRef, kind::Cuint, value::UInt64)::AttributeRef
+@llvm GetAttributeCountAtIndex(function_::ValueRef, index::Cuint)::Cuint
+@llvm GetAttributesAtIndex(function_::ValueRef, index::Cuint, attributes::Ptr{AttributeRef})::Cvoid
 @llvm AddAttributeAtIndex(function_::ValueRef, index::Cuint, attribute::AttributeRef)::Cvoid
 @llvm AddCallSiteAttribute(call::ValueRef, index::Cuint, attribute::AttributeRef)::Cvoid
 
@@ -432,6 +434,17 @@ end
 end
 Base.IteratorSize(::Type{Users}) = Base.SizeUnknown()
 Base.eltype(::Type{Users}) = ValueRef
+
+# A declaration of `name` with the type of the function `f`, and what its attributes say of arguments and result.
+function declare_alike(mod::ModuleRef, name::String, f::ValueRef)
+    declared = AddFunction(mod, name, GetElementType(TypeOf(f)))
+    for index in 0:CountParams(f) # 0 is the result
+        attributes = Vector{AttributeRef}(undef, GetAttributeCountAtIndex(f, index))
+        GC.@preserve attributes GetAttributesAtIndex(f, index, pointer(attributes))
+        foreach(attribute -> AddAttributeAtIndex(declared, index, attribute), attributes)
+    end
+    return declared
+end
 
 # Takes out of a module that somebody else owns what it holds.
 function empty!(mod::ModuleRef)

@@ -39,9 +39,12 @@ include("references.jl")
 include("invariance.jl")
 include("sites.jl")
 include("passes.jl")
+include("links.jl")
 include("errorpaths.jl")
 include("handlers.jl")
+include("bounds.jl")
 include("method.jl")
+include("boxes.jl")
 include("unions.jl")
 include("choice.jl")
 include("flow.jl")
@@ -52,6 +55,14 @@ include("identities.jl")
 include("libraries.jl")
 include("rounding.jl")
 include("ordinary.jl")
+include("rewritten/arrays.jl")
+include("rewritten/spread.jl")
+include("rewritten/copies.jl")
+include("rewritten/texts.jl")
+include("rewritten/streams.jl")
+include("rewritten/dates.jl")
+include("rewritten/serialization.jl")
+include("rewritten/register.jl")
 include("names.jl")
 include("showing.jl")
 include("eqtable.jl")
@@ -74,13 +85,14 @@ mutable struct Shipped
     dependencies::Vector{Dependency}
     functions::Int
     codes::Vector{Core.CodeInstance}
-    settled::IdDict{Any,Any}  # calls whose methods capture chose itself (method.jl)
+    settled::Any              # calls whose methods capture chose itself (`Settled` of method.jl)
     checked::UInt             # the world in which `codes` were last seen to be valid
     timings::Vector{Pair{Symbol,Float64}} # seconds by stage
     numbers::IdDict{Any,Int}  # the places of `objects` (from 1), by identity
     plans::Any                # what julia/marshal makes of them, once it is asked
     sites::Vector{Site}       # places in the source, by the numbers that the code has for them (from 1)
     settings::Any             # those of `BigFloat`s that the code was captured with, if it goes by them
+    linked::Vector{Shipped}   # what it links to, in the manifest's order
 end
 
 # Precision and rounding of `BigFloat`s are variables of this process: constants of the code, which starts with what they are here. (Asked for
@@ -122,50 +134,81 @@ Work(portable::Portable, allowed) =
 
 Captures the singleton function `f` for arguments of the tuple type `types`: `f` becomes the entry of the archive, called by C's rules
 with its arguments as they are. `name`, `arguments` and `result` are written into the manifest for people to read. `libraries` are the
-C libraries that the node may be asked for, `extra` objects that the manifest describes after those that the code refers to. `numbered` begins
-with what has numbers already, and what the code wants to be numbered besides is added to it (see `NUMBERING`).
+C libraries that the node may be asked for, `extra` objects that the manifest describes after those that the code refers to. `linking` says what of it is for
+other archives to link to, and which of those it may link to itself; code that is to look into exceptions that they throw, and code that goes on to
+other nodes, holds all that it calls.
 
 Throws a [`CaptureError`](@ref) with every reason if the function cannot be shipped.
 """
 capture(@nospecialize(f), @nospecialize(types::Type{<:Tuple}); name::String=string(f), arguments::String="", result::String="",
         libraries::Set{String}=allowed_libraries(), extra::Vector{Any}=Any[]) = capture(f, types, name, arguments, result, libraries, extra, Any[])
 
-# Without keywords, whose handling Julia would compile anew for each type of `f`.
+# Without keywords, whose handling Julia would compile anew for each type of `f`. `numbered` begins with what has numbers already, and what the code wants to
+# be numbered besides is added to it (see `NUMBERING`).
 function capture(@nospecialize(f), @nospecialize(types::Type{<:Tuple}), name::String, arguments::String, result::String,
-                 libraries::Set{String}, extra::Vector{Any}, numbered::Vector{Any})
-    world = Base.get_world_counter()
-    instance = find_instance(f, types, world)
+                 libraries::Set{String}, extra::Vector{Any}, numbered::Vector{Any}, linking::Linking=NO_LINKING)
+    instance = find_instance(f, types, Base.get_world_counter())
     instance isa Offence && throw(CaptureError(name, [Reason(instance)]))
     finished(work, finish) = isempty(offences!(work)) ? finish(name, arguments, result, extra) : nothing
+    try
+        linked = isempty(linking.links) ? nothing : capture_linked(finished, instance, numbered, libraries, linking)
+        return linked === nothing ? capture_whole(finished, instance, name, numbered, libraries, Linking(linking.exported, Link[])) : linked
+    catch e
+        e isa Unbounded || rethrow()
+        throw(CaptureError(name, [e.reason]))
+    end
+end
+
+# With calls of what it may link to; `nothing` if it has to hold all that it calls.
+function capture_linked(finished, instance::Core.MethodInstance, numbered::Vector{Any}, libraries::Set{String}, linking::Linking)
+    numbers = copy(numbered)
+    narrowing = Narrowing(Base.get_world_counter(), numbers)
+    shipped = attempt(finished, instance, narrowing, libraries, linking)
+    plain = unwatched(narrowing.handlers) === nothing && !is_spoiled(narrowing.boxes) && length(numbers) == length(numbered)
+    return plain ? shipped : nothing
+end
+
+# Attempt after attempt, as each finds out what the next has to go by.
+function capture_whole(finished, instance::Core.MethodInstance, name::String, numbered::Vector{Any}, libraries::Set{String}, linking::Linking)
+    world = Base.get_world_counter()
     narrowing = Narrowing(world, numbered)
-    shipped = attempt(finished, instance, narrowing, libraries)
+    shipped = attempt(finished, instance, narrowing, libraries, linking)
+    boxes = !is_spoiled(narrowing.boxes)
+    if !boxes
+        narrowing = Narrowing(world, numbered; boxes=false)
+        shipped = attempt(finished, instance, narrowing, libraries, linking)
+    end
+    home = nothing
     if shipped !== nothing
-        (narrowing.examines && !isempty(shipped.deferrable)) || return shipped
-        with_texts = attempt(finished, instance, Narrowing(world, numbered; defers_texts=false), libraries)
-        with_texts === nothing || return with_texts
+        home = unwatched(narrowing.handlers)
+        home === nothing && return shipped
+        narrowing = Narrowing(world, numbered; unwatched=home, boxes=boxes)
+        with_texts = attempt(finished, instance, narrowing, libraries, linking)
+        with_texts === nothing || narrowing.handlers.blocked || return with_texts
     end
     # Once more with the lines of the source, to say where. (A handler that looks into an exception must not find a text that is yet to be
     # made: then it is the code of the texts that cannot be shipped.)
-    narrowing = Narrowing(world, numbered; note=true, defers_texts=shipped === nothing)
-    reasons = attempt(instance, narrowing, libraries; debug=true) do work, finish
-        locate(work, offences!(work), narrowing.left_open)
+    narrowing = Narrowing(world, numbered; note=true, unwatched=home, boxes=boxes)
+    reasons = attempt(instance, narrowing, libraries, linking; debug=true) do work, finish
+        locate(work, offences!(work, narrowing.handlers.blocked), narrowing.left_open)
     end
     isempty(reasons) && throw(InternalCaptureError("offences came and went"))
     throw(CaptureError(name, reasons))
 end
 
 # From the method instance to finished code, and then `action(work, finish)`; `finish` makes the `Shipped`.
-function attempt(action, instance::Core.MethodInstance, narrowing::Narrowing, libraries::Set{String}; debug::Bool=false)
+function attempt(action, instance::Core.MethodInstance, narrowing::Narrowing, libraries::Set{String}, linking::Linking; debug::Bool=false)
     world = narrowing.world
     clock = Clock()
     # Objects that are only addresses in the code are not rooted until they are in the table.
     return without_collector() do
-        emitted = emit([instance], world, body -> prepare!(narrowing, body, body.instance === instance))
+        emitted = emit(roots(instance, linking), world, body -> prepare!(narrowing, body))
         lap!(clock, :emit)
-        work = Work(Portable(emitted.bitcode), libraries)
+        work = Work(Portable(emitted.bitcode), copy(libraries))
         try
-            make_portable!(work, emitted.names[1][2], clock, debug)
-            return action(work, (name, arguments, result, extra) -> finish(work, emitted, narrowing, clock, name, arguments, result, extra))
+            link_out!(work, emitted, linking.links)
+            make_portable!(work, emitted.names[1][2], exported_name(emitted, linking), clock, debug)
+            return action(work, (name, arguments, result, extra) -> finish(work, emitted, narrowing, linking, clock, name, arguments, result, extra))
         finally
             close(work.portable)
         end
@@ -173,22 +216,27 @@ function attempt(action, instance::Core.MethodInstance, narrowing::Narrowing, li
 end
 
 # What is done to every inferred body before it is emitted.
-function prepare!(narrowing::Narrowing, body::Body, is_entry::Bool)
-    is_entry || (narrowing.examines |= examines_exceptions(body))
+function prepare!(narrowing::Narrowing, body::Body)
+    check_growth(narrowing.growth, body)
     doomed = doomed_statements(body)
+    watched = watched_statements(body)
+    deferrable = doomed .& may_defer(narrowing.handlers, body, watched)
     infer_throws!(body, doomed, narrowing.world)
-    defer_messages!(body, doomed, narrowing.defers_texts)
+    defer_messages!(body, doomed, deferrable)
     stand_in!(narrowing, body)
     stand_in_for_globals!(narrowing, body)
     keep_rounding!(body)
-    refine_types!(narrowing, body, doomed)
-    resolve_calls!(narrowing, body, doomed)
+    refine_types!(narrowing, body, deferrable)
+    resolve_calls!(narrowing, body, doomed, deferrable)
+    check_boxes!(narrowing.boxes, body)
+    note_calls!(narrowing.handlers, body, watched)
+    note_callers!(narrowing.growth, body)
 end
 
-function make_portable!(work::Work, entry::String, clock, debug::Bool)
+function make_portable!(work::Work, entry::String, exported::String, clock, debug::Bool)
     portable = work.portable
     isempty(entry) && throw(InternalCaptureError("the entry has no specialised function"))
-    keep_reachable!(portable, entry)
+    keep_reachable!(portable, entry, exported)
     number_names!(portable)
     debug || (work.sites = mark_sites!(portable))
     normalise!(work)
@@ -203,17 +251,17 @@ function make_portable!(work::Work, entry::String, clock, debug::Bool)
     lap!(clock, :optimise)
 end
 
-# What no node can do, after everything of it that leads to a throw anyway was cut off.
-function offences!(work::Work)
+# What no node can do, after everything of it that leads to a throw anyway was cut off (unless that is not to be, because of a handler).
+function offences!(work::Work, whole::Bool=false)
     offences = find_offences(work)
-    while !isempty(offences) && cut_error_paths!(work, offences)
+    while !isempty(offences) && !whole && cut_error_paths!(work, offences)
         prune!(work.portable)
         offences = find_offences(work)
     end
     return offences
 end
 
-function finish(work::Work, emitted::Emitted, narrowing::Narrowing, clock, name::String, arguments::String, result::String, extra::Vector{Any})
+function finish(work::Work, emitted::Emitted, narrowing::Narrowing, linking::Linking, clock, name::String, arguments::String, result::String, extra::Vector{Any})
     lower_jlcalls!(call -> true, work)
     tell_identities!(work.portable)
     strip_bundles!(work.portable)
@@ -225,6 +273,8 @@ function finish(work::Work, emitted::Emitted, narrowing::Narrowing, clock, name:
     work.sites = settle_sites!(portable, work.sites)
     number_objects!(work, extra)
     imports, dependencies = externals(work)
+    links = used_links(dependencies, linking.links)
+    describe_links!(work, links)
     functions = count(is_definition, LLVM.Functions(portable.mod))
     lap!(clock, :finish)
     image = Image(IMAGE_BITCODE, triple_of(portable), "", "", bitcode_of(portable.mod))
@@ -232,7 +282,8 @@ function finish(work::Work, emitted::Emitted, narrowing::Narrowing, clock, name:
     bytes = archive_bytes(manifest, [image])
     lap!(clock, :write)
     return Shipped(bytes, work.table.objects, work.deferrable, imports, dependencies, functions,
-        code_instances(emitted.instances, narrowing.world), narrowing.settled, narrowing.world, clock.laps, work.table.index, nothing, work.sites, settings_for(work.table.objects))
+        code_instances(emitted.instances, narrowing.world), narrowing.settled, narrowing.world, clock.laps, work.table.index, nothing, work.sites, settings_for(work.table.objects),
+        Shipped[link.shipped for link in links])
 end
 
 const ABI_NAME = "julia-$(VERSION.major).$(VERSION.minor)-$(8sizeof(Int))le"

@@ -24,10 +24,10 @@ call_of_value(f, arguments...) = applicable(f, arguments...) ?
 struct Splat{F} end
 (::Splat{F})(collections...) where {F} = F.instance(Iterators.flatten(collections)...)
 
-# Rewrites what leads to a throw in `body`, in place; `doomed` says which statements do.
-function defer_messages!(body::Body, doomed::BitVector, defers_texts::Bool)
+# Rewrites what leads to a throw in `body`, in place; `doomed` says which statements do, `deferrable` which of them may leave that to the origin.
+function defer_messages!(body::Body, doomed::BitVector, deferrable::BitVector)
     any(doomed) || return
-    texts = defers_texts ? deferrable_texts(body, doomed) : Set{Int}()
+    texts = deferrable_texts(body, deferrable)
     for i in eachindex(body.source.code)
         doomed[i] || continue
         call = call_of(body.source.code[i])
@@ -38,7 +38,7 @@ function defer_messages!(body::Body, doomed::BitVector, defers_texts::Bool)
         elseif i in texts
             replace_call!(body, i, deferred_call(body, call, deferred_text))
             body.source.ssavaluetypes[i] = String
-        elseif defers_texts && is_wordy_error(body, call)
+        elseif deferrable[i] && is_wordy_error(body, call)
             replace_call!(body, i, deferred_call(body, call, deferred_throw, ErrorException))
         end
     end
@@ -128,6 +128,9 @@ function deferrable_texts(body::Body, doomed::BitVector)
         doomed[i] && body.source.ssavaluetypes isa Vector && makes_text(body, i) && push!(texts, i)
     end
     isempty(texts) && return texts
+    for i in eachindex(body.source.code)
+        doomed[i] && joins_texts(body, i, texts) && push!(texts, i)
+    end
     changed = true
     while changed
         changed = false
@@ -161,6 +164,11 @@ end
 
 # The user's own functions may do more than make a text, and are to do it on the node.
 is_library_function(@nospecialize(f)) = is_library_module(parentmodule(f isa Type ? f : typeof(f)))
+
+# Is it one of several texts, as it was made on one way or another?
+joins_texts(body::Body, i::Int, texts::Set{Int}) =
+    body.source.code[i] isa Core.PhiNode && value_type(body, i) === String &&
+    any(operand -> operand isa Core.SSAValue && operand.id in texts, operands_of(body.source.code[i]))
 
 # What they return is a `String` even where inference cannot see it.
 const TEXT_MAKERS = (string, repr, Base.print_to_string)

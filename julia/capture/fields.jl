@@ -33,6 +33,22 @@ end
     return found
 end
 
+# A field may be declared to hold any text, as `msg` of Julia's own exceptions is. It holds one of two kinds, or the code ends there.
+function text_field(x, ::Val{K}) where {K}
+    text = getfield(x, K)
+    return text isa String ? text : text isa SubString{String} ? text : refuse_text()
+end
+@noinline refuse_text() =
+    throw(ArgumentError("a field of type AbstractString holds neither a String nor a SubString{String}: shipped code reads no other texts from there"))
+
+# The number of such a field, if that is what `getfield` is asked for by name.
+function number_of_text_field(body::Body, operands)
+    length(operands) == 2 || return nothing
+    T, name = operand_type(body, operands[1]), constant(body, operands[2])
+    (name !== nothing && T isa DataType && isconcretetype(T) && something(name) isa Symbol && hasfield(T, something(name))) || return nothing
+    return fieldtype(T, something(name)) === AbstractString ? Base.fieldindex(T, something(name)) : nothing
+end
+
 # What a type consists of: settled where the type is known, refused where it is not (`type_details`).
 # What else a type says of itself in plain values. A node's types say the same; but of a type that is one constant Julia's compiler looks it
 # up by name.

@@ -7,9 +7,11 @@
 const MAX_ROUNDS = 12
 const MAX_FLOWING_MEMBERS = 40
 
-function refine_types!(narrowing::Narrowing, body::Body, doomed::BitVector)
+# `left_out` says of which statements nobody has to know more.
+function refine_types!(narrowing::Narrowing, body::Body, left_out::BitVector)
+    narrow_boxes!(narrowing, body)
     old = body.source.ssavaluetypes
-    old isa Vector && has_open_call(body, doomed) || return
+    old isa Vector && has_open_call(body, left_out) || return
     flow = Any[Union{} for _ in old]
     for round in 1:MAX_ROUNDS
         changed = false
@@ -26,9 +28,9 @@ function refine_types!(narrowing::Narrowing, body::Body, doomed::BitVector)
     end
 end
 
-function has_open_call(body::Body, doomed::BitVector)
+function has_open_call(body::Body, left_out::BitVector)
     for (i, statement) in enumerate(body.source.code)
-        doomed[i] && continue
+        left_out[i] && continue
         call = call_of(statement)
         is_call(call) && (is_dynamic(body, call) || is_splat(body, call) || is_type_application(body, call)) && return true
     end
@@ -111,7 +113,7 @@ end
 
 # A builtin's type for these arguments; more exactly than inference where it would give up on a union.
 function type_of_builtin(narrowing::Narrowing, @nospecialize(f), types::Vector{Any}, @nospecialize(limit))
-    f === Core._apply_iterate && return limit
+    f === Core._apply_iterate && return type_of_splat(narrowing, types, limit)
     if f === getfield && length(types) >= 2
         holder, key = widened(types[1]), types[2]
         if holder isa DataType && holder <: Tuple && isconcretetype(holder) && !is_const(key)
@@ -125,8 +127,18 @@ function type_of_builtin(narrowing::Narrowing, @nospecialize(f), types::Vector{A
     return builtin_type(f, types, narrowing.world)
 end
 
+# Of `_apply_iterate(iterate, f, xs...)`, where all `xs` are tuples of known types.
+function type_of_splat(narrowing::Narrowing, types::Vector{Any}, @nospecialize(limit))
+    collections = Any[widened(T) for T in types[3:end]]
+    is_const(types[2]) && all(T -> T isa DataType && T <: Tuple && isconcretetype(T), collections) || return limit
+    arguments = Any[F for T in collections for F in fieldtypes(T)]
+    f = types[2].val
+    f isa Core.Builtin && return builtin_type(f, arguments, narrowing.world)
+    return type_of_combinations(narrowing, Any[Core.Typeof(f); arguments], limit)
+end
+
 function type_of_combinations(narrowing::Narrowing, types::Vector{Any}, @nospecialize(limit))
-    all_of_them = combinations(types)
+    all_of_them = something(few_candidates(narrowing, types), Some(combinations(types)))
     all_of_them === nothing && return limit
     results = Any[]
     for signature in all_of_them

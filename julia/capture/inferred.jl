@@ -105,6 +105,19 @@ function line_of(body::Body, i::Int)
     return (string(line.file), Int(line.line))
 end
 
+# The places in the source that statement `i` comes from, those that it was inlined into first.
+function frames_at(body::Body, i::Int)
+    frames, location = Frame[], Int(body.source.codelocs[i])
+    while location > 0
+        line = body.source.linetable[location]
+        method = line.method
+        pushfirst!(frames, Frame(readable_name(string(method isa Core.MethodInstance ? method.def.name : method isa Method ? method.name : method)),
+                                 string(line.file), Int(line.line)))
+        location = Int(line.inlined_at)
+    end
+    return frames
+end
+
 # The name of the function that statement `i` was written in.
 function function_of(body::Body, i::Int)
     location = body.source.codelocs[i]

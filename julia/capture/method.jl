@@ -43,20 +43,33 @@ callable_words(@nospecialize(f)) = f isa Function ? string(nameof(f)) : string(f
 const MAX_NARROWINGS = 32
 const MAX_CHOSEN = 1000 # of our own methods, which stand for many calls
 
+# How many methods were asked for at most => the types of calls => the methods that they had.
+const Settled = Dict{Int,IdDict{Any,Any}}
+
+# What the boxes of variables are taken to hold (boxes.jl).
+struct Boxes
+    enabled::Bool
+    held::IdDict{Any,Any}     # where a box is, see `box_place` => type of what that box holds, `nothing` if it is not known
+    spoiled::Base.RefValue{Bool}
+end
+Boxes(enabled::Bool) = Boxes(enabled, IdDict{Any,Any}(), Ref(false))
+
 mutable struct Narrowing
     world::UInt
     narrowed::IdDict{Method,Base.IdSet{Core.MethodInstance}}
     left_open::Union{Nothing,Vector{OpenCall}} # noted if somebody wants to know
-    defers_texts::Bool                         # leave texts of exceptions to the origin
-    examines::Bool                             # some body looks into exceptions that it catches
+    handlers::Handlers
     returns::IdDict{Core.MethodInstance,Any}   # what bodies with open calls return (flow.jl)
     numbered::Vector{Any}                      # what NUMBERING has numbered, from 0 (standins.jl)
-    settled::IdDict{Any,Any}                   # what was settled here: the types of calls => the methods that they had
+    settled::Settled                           # what was settled here
+    boxes::Boxes                               # what variables that closures assign hold
+    growth::Growth                             # the way to each method instance (bounds.jl)
 end
-Narrowing(world::UInt, numbered::Vector{Any}; note::Bool=false, defers_texts::Bool=true) =
-    Narrowing(world, IdDict{Method,Base.IdSet{Core.MethodInstance}}(), note ? OpenCall[] : nothing, defers_texts, false, IdDict{Core.MethodInstance,Any}(), numbered, IdDict{Any,Any}())
+Narrowing(world::UInt, numbered::Vector{Any}; note::Bool=false, unwatched=nothing, boxes::Bool=true) =
+    Narrowing(world, IdDict{Method,Base.IdSet{Core.MethodInstance}}(), note ? OpenCall[] : nothing, Handlers(unwatched), IdDict{Core.MethodInstance,Any}(), numbered, Settled(), Boxes(boxes), Growth())
 
-function resolve_calls!(narrowing::Narrowing, body::Body, doomed::BitVector)
+# `doomed` says which statements only lead to a throw, `deferrable` which of them may leave that to the origin.
+function resolve_calls!(narrowing::Narrowing, body::Body, doomed::BitVector, deferrable::BitVector)
     for i in eachindex(body.source.code)
         call = call_of(body.source.code[i])
         if is_invoke(call)
@@ -67,20 +80,30 @@ function resolve_calls!(narrowing::Narrowing, body::Body, doomed::BitVector)
             replacement = resolved_splat(narrowing, body, call)
             if replacement !== nothing
                 replace_call!(body, i, replacement)
-            elseif doomed[i] && !makes_tuple(body, call)
-                defer_open_call!(body, i, call)
+            elseif !makes_tuple(body, call)
+                leave_open!(narrowing, body, i, call, doomed[i], deferrable[i])
             end
         elseif is_call(call) && is_dynamic(body, call)
-            settled = settled_call(narrowing, body, i, call, doomed[i])
+            settled = settled_call(narrowing, body, i, call, deferrable[i])
             if settled !== nothing
                 replace_call!(body, i, settled)
-            elseif doomed[i]
-                defer_open_call!(body, i, call)
             else
-                narrowing.left_open === nothing || push!(narrowing.left_open, open_call(body, i, call))
+                leave_open!(narrowing, body, i, call, doomed[i], deferrable[i])
             end
         end
     end
+end
+
+# A call that is only decided when the code runs. On the way to a throw the exception takes its place, unless a handler may look into it: it would
+# look into another one than it does locally.
+function leave_open!(narrowing::Narrowing, body::Body, i::Int, call::Expr, doomed::Bool, deferrable::Bool)
+    if deferrable
+        defer_open_call!(body, i, call)
+        return
+    end
+    narrowing.handlers.blocked |= doomed
+    narrowing.left_open === nothing || is_splat(body, call) || push!(narrowing.left_open, open_call(body, i, call))
+    return
 end
 
 call_types(body::Body, call::Expr) =
@@ -113,7 +136,7 @@ function resolved_splat(narrowing::Narrowing, body::Body, call::Expr)
     arguments, types = Any[], Any[]
     for collection in collections
         T = operand_type(body, collection)
-        T isa DataType && T <: Tuple && isconcretetype(T) || return nothing
+        T isa DataType && T <: Tuple && isconcretetype(T) || return spread_call(narrowing, body, f, collections)
         append!(arguments, (Expr(:call, getfield, collection, k) for k in 1:fieldcount(T)))
         append!(types, fieldtypes(T))
     end
@@ -128,16 +151,20 @@ end
 
 # What `methods_for` says of a call with arguments of these types; `nothing` if it can mean more than one method. Julia's inference did not ask, so no
 # definition ends the validity of inferred code on account of this answer: it is noted, to be asked for again.
-function only_match(narrowing::Narrowing, @nospecialize(types))
-    matches = methods_for(types, 1, narrowing.world)
-    narrowing.settled[types] = methods_of(matches)
+only_match(narrowing::Narrowing, @nospecialize(types)) = few_matches(narrowing, types, 1)
+
+# The same where it may be one of so many.
+function few_matches(narrowing::Narrowing, @nospecialize(types), limit::Int)
+    matches = methods_for(types, limit, narrowing.world)
+    get!(IdDict{Any,Any}, narrowing.settled, limit)[types] = methods_of(matches)
     return matches
 end
 
 methods_of(matches) = matches === nothing ? nothing : Any[match[3] for match in matches]
 
 # Would everything that was settled be settled in the same way now?
-still_settled(settled::IdDict{Any,Any}, world::UInt) = all(((types, methods),) -> methods_of(methods_for(types, 1, world)) == methods, settled)
+still_settled(settled::Settled, world::UInt) =
+    all(((limit, answers),) -> all(((types, methods),) -> methods_of(methods_for(types, limit, world)) == methods, answers), settled)
 
 # The method instance of the only method that a call with arguments of these types can mean.
 function only_method(narrowing::Narrowing, @nospecialize(types))

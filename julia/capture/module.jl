@@ -77,22 +77,27 @@ triple_of(portable::Portable) = unsafe_string(LLVM.GetTarget(portable.mod))
 is_definition(value::LLVM.ValueRef) = LLVM.IsDeclaration(value) == 0
 is_used(value::LLVM.ValueRef) = !LLVM.isnull(LLVM.GetFirstUse(value))
 
-# Keeps what the function `entry` needs, in the order in which it is first needed. (The code generator's own order follows addresses.)
+# Keeps what the function `entry` needs, and what others are to link to, in the order in which it is first needed. (The code generator's own order follows addresses.)
 # Linking takes internal functions only when somebody refers to them, so it does both at once.
-function keep_reachable!(portable::Portable, entry::String)
-    first = LLVM.GetNamedFunction(portable.mod, entry)
-    LLVM.isnull(first) && throw(InternalCaptureError("the code generator made no function $entry"))
-    LLVM.rename!(first, ENTRY_SYMBOL)
+function keep_reachable!(portable::Portable, entry::String, exported::String)
+    roots = [entry => ENTRY_SYMBOL]
+    isempty(exported) || push!(roots, exported => FUNCTION_SYMBOL)
+    kept = map(roots) do (name, symbol)
+        f = LLVM.GetNamedFunction(portable.mod, name)
+        LLVM.isnull(f) && throw(InternalCaptureError("the code generator made no function $name"))
+        LLVM.rename!(f, symbol)
+        return f
+    end
     # Since 1.9 the code generator leaves everything external, for its linker to find.
     for walk in (LLVM.Functions, LLVM.Globals), value in walk(portable.mod)
         is_definition(value) && LLVM.GetLinkage(value) == LLVM.EXTERNAL_LINKAGE && LLVM.SetLinkage(value, LLVM.INTERNAL_LINKAGE)
     end
-    LLVM.SetLinkage(first, LLVM.EXTERNAL_LINKAGE)
-    kept = LLVM.ModuleCreateWithNameInContext("bitcode", portable.context)
-    LLVM.SetTarget(kept, LLVM.GetTarget(portable.mod))
-    LLVM.SetDataLayout(kept, LLVM.GetDataLayoutStr(portable.mod))
-    LLVM.LinkModules2(kept, portable.mod) == 0 || throw(InternalCaptureError("linking failed"))
-    portable.mod = kept
+    foreach(f -> LLVM.SetLinkage(f, LLVM.EXTERNAL_LINKAGE), kept)
+    reachable = LLVM.ModuleCreateWithNameInContext("bitcode", portable.context)
+    LLVM.SetTarget(reachable, LLVM.GetTarget(portable.mod))
+    LLVM.SetDataLayout(reachable, LLVM.GetDataLayoutStr(portable.mod))
+    LLVM.LinkModules2(reachable, portable.mod) == 0 || throw(InternalCaptureError("linking failed"))
+    portable.mod = reachable
     return nothing
 end
 

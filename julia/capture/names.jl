@@ -21,7 +21,8 @@ is_ascii_letter(c::UInt32) = UInt32('a') <= c <= UInt32('z') || UInt32('A') <= c
 starts_name(c::UInt32) = Cint(c < 0x80 ? is_ascii_letter(c) : is_listed(STARTS_NAME, c))
 goes_on_name(c::UInt32) = Cint(c < 0x80 ? is_ascii_letter(c) || UInt32('0') <= c <= UInt32('9') || c == UInt32('!') : is_listed(GOES_ON_NAME, c))
 
-# All operators of ASCII characters. Each that is longer than one character begins with a shorter one.
+# Operators are: those of ASCII characters, each of which that is longer than one character begins with a shorter one; single characters beyond
+# ASCII; these with a dot before them or an equals sign behind; and some of all these with primes, indices and the like behind them.
 function ascii_operators()
     characters = [string(c) for c in Char(0x21):Char(0x7e) if !isletter(c) && !isdigit(c) && c != '_']
     found = filter(Base.isoperator, characters)
@@ -32,14 +33,28 @@ function ascii_operators()
     end
     return found
 end
-const OPERATORS = string(" ", join(ascii_operators(), " "), " ")
+
+may_be_operator(c::Char) = !Base.is_id_start_char(c) && !(Base.Unicode.category_code(c) in UNASSIGNED)
+const UNASSIGNED = (Base.Unicode.UTF8PROC_CATEGORY_CN, Base.Unicode.UTF8PROC_CATEGORY_CO, Base.Unicode.UTF8PROC_CATEGORY_CS)
+const BEYOND_ASCII = filter(may_be_operator, map(Char, [0x80:0xd7ff; 0xe000:0x10ffff]))
+# What may stand behind an operator.
+const ENDINGS = filter(c -> Base.isoperator(string('+', c)), filter(Base.is_id_char, map(Char, [0x80:0xd7ff; 0xe000:0x1ffff])))
+
+all_operators() = [ascii_operators();
+    [text for c in BEYOND_ASCII for text in (string(c), string('.', c), string(c, '='), string('.', c, '=')) if Base.isoperator(text)]]
+
+spaced(texts) = string(" ", join(texts, " "), " ")
+const OPERATORS = spaced(all_operators())
+const ENDED_OPERATORS = spaced(filter(text -> Base.isoperator(text * ENDINGS[1]), all_operators()))
+const ENDING_CHARACTERS = String(ENDINGS)
+
+is_in(text::String, list::String) = !isempty(text) && !occursin(' ', text) && occursin(string(" ", text, " "), list)
 
 function is_operator(name::Cstring)
     text = unsafe_string(Ptr{UInt8}(name))
-    isascii(text) && return Cint(occursin(string(" ", text, " "), OPERATORS) && !occursin(' ', text))
-    starts_name(UInt32(first(text))) != 0 && return Cint(0)
-    # Beyond ASCII there are hundreds, each with hundreds of endings. Identifiers never come to be asked for.
-    throw(ArgumentError(string("whether ", text, " is an operator is only known where Julia is")))
+    isascii(text) && return Cint(is_in(text, OPERATORS))
+    core = String(rstrip(c -> c in ENDING_CHARACTERS, text))
+    return Cint(is_in(core, ncodeunits(core) == ncodeunits(text) ? OPERATORS : ENDED_OPERATORS))
 end
 
 STAND_INS["jl_id_start_char"] = starts_name

@@ -239,8 +239,6 @@ function describe_array(table::ObjectTable, array::Array)
         references = [isassigned(array, i) ? reference(describe!(table, array[i])) : UInt32(0) for i in 1:length(array)]
         return ArrayDescriptor(type, sizes, UInt8[], references)
     end
-    flags & ELEMENTS_HOLD_REFERENCES != 0 &&
-        throw(Undescribable(array, "a constant array of $E, whose elements hold references"))
     E isa DataType && has_pointer_field(E) && throw(Undescribable(array, "an array of pointers"))
     count = Int(size) * length(array)
     selectors = flags & ELEMENTS_ARE_UNIONS != 0 ? length(array) : 0
@@ -252,7 +250,15 @@ function describe_array(table::ObjectTable, array::Array)
             unsafe_copyto!(pointer(bytes) + count, Codegen.selectors_of(array), selectors)
         end
     end
-    return ArrayDescriptor(type, sizes, bytes, UInt32[])
+    slots = flags & ELEMENTS_HOLD_REFERENCES != 0 ? reference_offsets(E) : UInt32[]
+    references = UInt32[]
+    for i in 0:length(array)-1, offset in slots
+        place = i * Int(size) + Int(offset)
+        target = GC.@preserve array unsafe_load(Ptr{UInt}(pointer(array)) + place)
+        bytes[place+1:place+8] .= 0x00
+        push!(references, target == 0 ? UInt32(0) : reference(describe!(table, Codegen.object_at(target))))
+    end
+    return ArrayDescriptor(type, sizes, bytes, references)
 end
 
 # Addresses stored in objects mean nothing on a node. A null pointer means the same everywhere.

@@ -29,7 +29,7 @@ const GETTERS = isdefined(Core, :getglobal) ? (getfield, getproperty, Core.getgl
 # The variable that an expression reads: `m.name`, or `getfield(m, :name)`.
 function variable_read(body::Body, @nospecialize(e))
     e isa GlobalRef && return e
-    is_call(e) || return nothing
+    (is_call(e) || is_invoke(e)) || return nothing
     f, arguments = called(e)
     length(arguments) == 2 || return nothing
     parts = map(x -> constant(body, x), (f, arguments[1], arguments[2]))
@@ -46,6 +46,7 @@ function stand_in_for_globals!(narrowing::Narrowing, body::Body)
             code[i] = code[i].args[2]
             continue
         end
+        code[i] = with_equivalents(code[i])
         variable = variable_read(body, call_of(code[i]))
         found = variable === nothing ? nothing : global_stand_in(variable.mod, variable.name)
         if found isa Asked
@@ -56,10 +57,18 @@ function stand_in_for_globals!(narrowing::Narrowing, body::Body)
         elseif found !== nothing
             code[i] = QuoteNode(found)
             body.source.ssavaluetypes[i] = typeof(found)
-        else
-            code[i] = with_equivalents(code[i])
+        elseif variable !== nothing && !(code[i] isa GlobalRef) && isconst(variable.mod, variable.name)
+            # `Main.Base.string` is two calls that say so, where nothing was inlined. (In an assignment the value stands for the call, too.)
+            replace_value!(body, i, getfield(variable.mod, variable.name))
         end
     end
+end
+
+# Statement `i` gives this value, or assigns it.
+function replace_value!(body::Body, i::Int, @nospecialize(value))
+    statement = body.source.code[i]
+    body.source.code[i] = statement isa Expr && statement.head === :(=) ? Expr(:(=), statement.args[1], QuoteNode(value)) : QuoteNode(value)
+    body.source.ssavaluetypes[i] = Core.Typeof(value)
 end
 
 # A statement with what stands for values in the place of those variables.
@@ -131,6 +140,15 @@ end
 # What a type consists of, asked of a type that is only known when the code runs: no node knows it, and capture refuses the symbol
 # (diagnosis.jl). Left alone, the code would read lists that are empty there.
 type_details(type, name::Symbol) = ccall("extern bc_type_details", llvmcall, Any, (Any, Any), type, name)::Core.SimpleVector
+
+# `a <: b` where one of them is no type.
+function no_subtypes(a, b)
+    a isa Type || throw(TypeError(:<:, "", Type, a))
+    throw(TypeError(:<:, "", Type, b))
+end
+is_no_type(@nospecialize(T)) = isconcretetype(T) && !(T <: Type)
+compares_no_types(body::Body, @nospecialize(f), operands) =
+    f === (<:) && length(operands) == 2 && any(operand -> is_no_type(operand_type(body, operand)), operands)
 
 # Floating-point numbers are printed by way of a buffer that is kept for each task; here it is made anew.
 digits_buffer() = Vector{UInt8}(undef, 309 + 17)

@@ -35,6 +35,7 @@ One thing in the way of shipping a function. `kind` is one of
 * `:address`: an address of this process in the code,
 * `:assembly`: inline assembly,
 * `:target`: something that the node's kind of processor does in another way, or not at all,
+* `:growth`: types that grow from call to call without end, or more code than a capture takes,
 * `:type`: a value of a type that cannot cross,
 * `:method`: no such method.
 

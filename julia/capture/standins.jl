@@ -1,6 +1,6 @@
-# Julia code in place of C functions of libraries that nodes need not have: the plain vector operations of BLAS, which `dot`, `norm` and
-# their like call for arrays of floats. A call of the C function becomes a call of the Julia function with the same arguments, pointers
-# and all, before the code is emitted; on the node it is compiled, and vectorised, like any other.
+# Julia code in place of C functions: the plain vector operations of BLAS, which `dot`, `norm` and their like call for arrays of floats (nodes
+# need not have that library then), and what C calls in another way on each kind of machine. A call of the C function becomes a call of the
+# Julia function with the same arguments, pointers and all, before the code is emitted; on the node it is compiled, and vectorised, like any other.
 
 # The vector `x` with the step `inc`, as BLAS means them: with a negative step it starts at the far end.
 struct Strided{T}
@@ -122,7 +122,21 @@ function blas_amax(n::Count, x::Ptr{T}, incx::Count) where {T}
     return at
 end
 
-# By BLAS's own names, without what builds with other sizes of integers append to them.
+# Julia's readers of numbers return a structure of a Bool and a float by value: on x86-64 in two kinds of registers, on aarch64 in one. Those
+# that julia.h has beside them leave the number in memory, which is the same everywhere.
+function read_float64(text::Ptr{UInt8}, offset::Csize_t, length::Csize_t)
+    number = Ref(0.0)
+    missed = ccall("extern jl_substrtod", llvmcall, Cint, (Ptr{UInt8}, Csize_t, Csize_t, Ptr{Float64}), text, offset, length, number)
+    return missed == 0, number[]
+end
+
+function read_float32(text::Ptr{UInt8}, offset::Csize_t, length::Csize_t)
+    number = Ref(0.0f0)
+    missed = ccall("extern jl_substrtof", llvmcall, Cint, (Ptr{UInt8}, Cint, Csize_t, Ptr{Float32}), text + offset, 0, length, number)
+    return missed == 0, number[]
+end
+
+# BLAS's functions by their own names, without what builds with other sizes of integers append to them.
 const STAND_INS = Dict{String,Any}(
     "ddot" => blas_dot, "sdot" => blas_dot, "cblas_zdotu_sub" => blas_dotu_sub, "cblas_cdotu_sub" => blas_dotu_sub,
     "cblas_zdotc_sub" => blas_dotc_sub, "cblas_cdotc_sub" => blas_dotc_sub,
@@ -130,7 +144,8 @@ const STAND_INS = Dict{String,Any}(
     "dasum" => blas_asum, "sasum" => blas_asum, "dzasum" => blas_asum, "scasum" => blas_asum,
     "daxpy" => blas_axpy, "saxpy" => blas_axpy, "zaxpy" => blas_axpy, "caxpy" => blas_axpy,
     "dscal" => blas_scal, "sscal" => blas_scal, "zscal" => blas_scal, "cscal" => blas_scal,
-    "idamax" => blas_amax, "isamax" => blas_amax, "izamax" => blas_amax, "icamax" => blas_amax)
+    "idamax" => blas_amax, "isamax" => blas_amax, "izamax" => blas_amax, "icamax" => blas_amax,
+    "jl_try_substrtod" => read_float64, "jl_try_substrtof" => read_float32)
 
 plain_blas_name(symbol::AbstractString) = replace(symbol, r"_?(64)?_?$" => "")
 
@@ -147,6 +162,17 @@ struct Keeping{F,N} end
 Julia functions => Julia functions that are shipped in their place, where they have a method for the types of a call.
 """
 const FUNCTION_STAND_INS = IdDict{Any,Any}()
+
+# The functions of a module that a function with keywords consists of: they have its name, and a number.
+function parts_of(m::Module, name::String)
+    found = Any[]
+    for part in names(m; all=true)
+        startswith(string(part), string("#", name, "#")) || continue
+        T = getfield(m, part)
+        T isa Function && push!(found, T)
+    end
+    return found
+end
 
 """
 A Julia function of one argument, of which code that is captured gets a number: that of the argument, which must be a constant, among all that
@@ -218,15 +244,26 @@ function stand_in_of(body::Body, @nospecialize(call))
         return (Keeping{typeof(f),length(operands)}(), [operands; kept_alive(call)])
     elseif is_invoke(call) || is_call(call)
         callee, operands = called(call)
+        ends_lines(body, callee, operands) && return (end_of_lines, Any[callee])
         known = constant(body, callee)
         known === nothing && return (nothing, ())
         f = something(known)
         printing = haskey(PRINTERS, f) ? output_stand_in(body, f, operands) : (nothing, ())
         printing[1] === nothing || return printing
         asked_detail(body, call) in TYPE_DETAILS && return (type_details, operands)
-        f === getfield && return (is_field_by_name(body, operands) ? field_by_name : nothing, operands)
+        f === getfield && is_field_by_name(body, operands) && return (field_by_name, operands)
+        if f === getfield
+            number = number_of_text_field(body, operands)
+            return number === nothing ? (nothing, operands) : (text_field, Any[operands[1], Val(number)])
+        end
         f === isdefined && return (is_field_by_name(body, operands) ? defined_by_name : nothing, operands)
         f === Core.arrayref && return (element_stand_in(body, operands), ())
+        compares_no_types(body, f, operands) && return (no_subtypes, operands)
+        is_cutting(body, f, operands) && return (cut_out!, view(operands, 1:2))
+        written = written_stand_in(body, f, operands)
+        written === nothing || return (written, operands)
+        context = context_stand_in(body, f, operands)
+        context === nothing || return (context, operands)
         # Methods that somebody else has added are not stood in for.
         is_invoke(call) && !is_library_method(invoked(call)) && !is_own_method(invoked(call)) && return (nothing, ())
         return (get(FUNCTION_STAND_INS, f, nothing), operands)

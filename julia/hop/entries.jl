@@ -20,8 +20,12 @@ end
 # What `Hop.forward` numbers: the types of a function and of the tuple of its arguments.
 signature_of(::Entry{F,A,W}) where {F,A,W} = W === NamedTuple{(),Tuple{}} ? Tuple{F,A} : nothing
 
+# What `Hop.spawn` numbers has a third type, that of the result: not the call's, but `Nothing`.
+result_of(@nospecialize(S), @nospecialize(R)) = length(S.parameters) == 3 ? S.parameters[3] : R
+
 # The entry for a function that is gone on to in a call whose entry is the first argument: whatever it returns, it is packed as the result of that.
-further_entry(::Entry{F,A,W,R}, ::Type{Tuple{G,B}}) where {F,A,W,R,G,B} = Entry{G,B,NamedTuple{(),Tuple{}},R}()
+further_entry(::Entry{F,A,W,R}, @nospecialize(S)) where {F,A,W,R} =
+    Entry{S.parameters[1],S.parameters[2],NamedTuple{(),Tuple{}},result_of(S, R)}()
 
 # How many entries the code of one call may have. Code whose arguments get other types with each hop would want more of them without end.
 const MAX_ENTRIES = 16
@@ -32,6 +36,8 @@ const TOO_MANY_ENTRIES = Obstacle("it goes on to other nodes with arguments of m
 # What is in the way of going on to the functions that `signatures` name after the first `known`, from a call that returns an `R`.
 function further_obstacles(@nospecialize(R), signatures::Vector{Any}, known::Int)
     length(signatures) > MAX_ENTRIES && return [TOO_MANY_ENTRIES]
+    # What is spawned may go on, too, and what that returns is no result of this call.
+    any(S -> length(S.parameters) == 3, signatures[2:end]) && return Obstacle[]
     found = Obstacle[]
     for S in signatures[known+1:end]
         G, B = S.parameters

@@ -8,7 +8,7 @@ What a shipped function can do with the nodes of its origin. Nodes have numbers 
 same on both sides: here, where no shipped function runs, everything happens in this process.
 
   - [`here`](@ref Hop.here), [`nnodes`](@ref Hop.nnodes), [`origin`](@ref Hop.origin): where the code runs
-  - [`forward`](@ref Hop.forward): go on, on another node
+  - [`forward`](@ref Hop.forward): go on, on another node; [`spawn`](@ref Hop.spawn): start something there, and stay
   - [`number`](@ref Hop.number): a node's number
   - [`localpart`](@ref Hop.localpart), [`localindices`](@ref Hop.localindices), [`owner`](@ref Hop.owner),
     [`exclusive`](@ref Hop.exclusive): segments, where they lie
@@ -84,6 +84,40 @@ end
 """
 @noinline forward(node::Integer, g::G, args::Vararg{Any,N}) where {G,N} = g(args...)
 
+"""
+    Hop.spawn(node, g, args...)
+
+Start `g(args...)` on the node with the number `node` and go on. Its value goes nowhere; what it throws is written into that node's log. `g` is part of
+the same shipped code, as with [`Hop.forward`](@ref), and may itself spawn and forward. It is on the origin's call's account: it ends with that call's deadline, it may
+make one hop less than the code that started it, and of all calls that one call of the origin starts in this way, directly or not, each node starts so many as [`BitCode.within`](@ref) says. A call that
+wants to start more ends with a `BitCodeError`.
+
+At the origin, `spawn(node, g, args...)` calls `g(args...)`, logs what it throws, and returns `nothing`.
+
+```julia
+# Counts visits, on this node and on all nodes behind it, by a tree: each node is told once.
+function visit(counts, first, last)
+    Hop.fetch_add(counts, Hop.here(), 1)
+    first > last && return nothing
+    middle = (first + last) ÷ 2
+    Hop.spawn(first, visit, counts, first + 1, middle)
+    middle < last && Hop.spawn(middle + 1, visit, counts, middle + 2, last)
+    return nothing
+end
+```
+"""
+@noinline function spawn(node::Integer, g::G, args::Vararg{Any,N}) where {G,N}
+    # Never throws, and so the compiler finds that it always returns: what is shipped in its place does.
+    try
+        g(args...)
+    catch exception
+        log_unheard(exception)
+    end
+    return nothing
+end
+
+@noinline log_unheard(@nospecialize(exception)) = @error "what was spawned has thrown" exception
+
 # --- on a node ------------------------------------------------------------------------------------------------------------------------
 
 @noinline node_here() = ccall("extern bc_here", llvmcall, Int64, ())
@@ -96,6 +130,12 @@ end
     return g(args...) # Never reached: for the compiler, which so knows what the call returns.
 end
 
+@noinline function node_spawn(node::Integer, g::G, args::Vararg{Any,N}) where {G,N}
+    f, arguments = as_argument(g), map(as_argument, args)
+    start(Int64(node), entry_number(Tuple{typeof(f),typeof(arguments),Nothing}), payload(f, arguments, NamedTuple()))
+    return nothing
+end
+
 # The number of the entry for a function and a tuple of arguments, of types that the tuple type `S` names: capture puts it in.
 @noinline entry_number(::Type{S}) where {S} = ORIGIN[]
 
@@ -104,16 +144,31 @@ end
     if is_graph(T)
         ccall("extern bc_forward_graph", llvmcall, Cvoid, (Int64, Int64, Any), node, entry, values)
     else
-        room = ccall("extern bc_forward_room", llvmcall, Int64, (Int64,), tail_end(T, values, head_bytes(T)))
-        write_value(Flat(Ptr{UInt8}(room)), T, values, 0, head_bytes(T))
+        write_room(values)
         ccall("extern bc_forward", llvmcall, Cvoid, (Int64, Int64), node, entry)
     end
     return nothing
 end
 
+@inline function start(node::Int64, entry::Int64, values::T) where {T<:Tuple}
+    if is_graph(T)
+        ccall("extern bc_spawn_graph", llvmcall, Cvoid, (Int64, Int64, Any), node, entry, values)
+    else
+        write_room(values)
+        ccall("extern bc_spawn", llvmcall, Cvoid, (Int64, Int64), node, entry)
+    end
+    return nothing
+end
+
+@inline function write_room(values::T) where {T<:Tuple}
+    room = ccall("extern bc_forward_room", llvmcall, Int64, (Int64,), tail_end(T, values, head_bytes(T)))
+    write_value(Flat(Ptr{UInt8}(room)), T, values, 0, head_bytes(T))
+    return nothing
+end
+
 include("segments.jl")
 
-for (word, stand_in) in (here => node_here, nnodes => node_nnodes, origin => node_origin, forward => node_forward)
+for (word, stand_in) in (here => node_here, nnodes => node_nnodes, origin => node_origin, forward => node_forward, spawn => node_spawn)
     Capture.FUNCTION_STAND_INS[word] = stand_in
 end
 Capture.NUMBERING[] = entry_number

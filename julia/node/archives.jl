@@ -20,6 +20,8 @@ struct Archive
     keywords::Any
     site::CallSite
     notes::Union{Nothing,Capture.Notes}
+    exported::Union{Nothing,Core.MethodInstance} # what others may link to
+    links::Vector{Archive}
 end
 
 Base.show(io::IO, archive::Archive) = print(io, "BitCode.Archive(", repr(archive.name), ", ", length(archive.bytes), " bytes)")
@@ -30,10 +32,11 @@ function Base.show(io::IO, ::MIME"text/plain", archive::Archive)
         needs = isempty(image.cpu) ? "" : " ($(image.cpu))"
         print(io, "\n  ", image_kind(image), " for ", image.triple, needs, ", ", length(image.code), " bytes")
     end
+    foreach(link -> print(io, "\n  links to ", link.name, ", ", link.id), archive.links)
 end
 
 """
-    BitCode.archive(f, types; keywords = NamedTuple{(),Tuple{}}, images = [:bitcode]) -> BitCode.Archive
+    BitCode.archive(f, types; keywords = NamedTuple{(),Tuple{}}, images = [:bitcode], linkable = false, links = []) -> BitCode.Archive
 
 The archive of `f` for arguments of `types`, to be kept with [`BitCode.save`](@ref), or called on any node.
 
@@ -45,11 +48,23 @@ The archive of `f` for arguments of `types`, to be kept with [`BitCode.save`](@r
 
 Types have to be concrete, and `f` must not capture variables: what varies is an argument.
 
+Archives may link to each other: with `linkable = true` other archives may call this function by its code id, and `links` are archives whose functions
+`f` calls: it does not carry these itself. A node that has them already takes them from there, and is given them otherwise. What Julia inlines
+is carried all the same, and so is everything where `f` goes on to other nodes, or looks into exceptions that it catches. An archive is linked to as it is: with
+the images that it has.
+
 ```julia
 BitCode.archive(sin, Tuple{Float64}; images = [:bitcode, "x86_64:x86-64-v3"])
+
+@noinline step(x::Float64) = x > 0 ? sqrt(x) : throw(DomainError(x))
+twice(x) = step(step(x))
+shared = BitCode.archive(step, Tuple{Float64}; linkable = true)
+BitCode.archive(twice, Tuple{Float64}; links = [shared])
 ```
+
+Throws an `ArgumentError` where a linked archive cannot be linked to: it was not made so, or came from a file, or its function was redefined since.
 """
-function archive(f, types::Type{<:Tuple}; keywords::Type{<:NamedTuple} = NamedTuple{(),Tuple{}}, images = [:bitcode])
+function archive(f, types::Type{<:Tuple}; keywords::Type{<:NamedTuple} = NamedTuple{(),Tuple{}}, images = [:bitcode], linkable::Bool = false, links = Archive[])
     F = typeof(as_argument(f))
     Base.issingletontype(F) || throw(ArgumentError("$f holds values, which an archive does not: make them arguments"))
     A = Tuple{map(argument_type, types.parameters)...}
@@ -57,9 +72,25 @@ function archive(f, types::Type{<:Tuple}; keywords::Type{<:NamedTuple} = NamedTu
         isconcretetype(T) || throw(ArgumentError("an archive is for arguments of concrete types, and $T is none"))
     end
     job = Job(F, A, keywords)
-    shipped = capture(job)
+    exported = linkable ? instance_for_others(f, types, keywords) : nothing
+    shipped = capture(job, Any[], Capture.Linking(exported, Capture.Link[link_to(link) for link in links]))
     bytes = archive_with_images(shipped, job.name, images)
-    return Archive(job.name, bytes, id_of(bytes), A, keywords, callable_site(job.name, A, keywords, job.result, shipped), notes_of(job, A, keywords, shipped))
+    linked = Archive[link for part in shipped.linked for link in links if link.site.shipped === part]
+    return Archive(job.name, bytes, id_of(bytes), A, keywords, callable_site(job.name, A, keywords, job.result, shipped), notes_of(job, A, keywords, shipped), exported, linked)
+end
+
+function instance_for_others(@nospecialize(f), @nospecialize(types), @nospecialize(keywords))
+    keywords === NamedTuple{(),Tuple{}} || throw(ArgumentError("a function that is called with keywords cannot be linked to"))
+    instance = Capture.find_instance(f, types, world_counter())
+    instance isa Core.MethodInstance || throw(ArgumentError("there is no method $f for $types"))
+    return instance
+end
+
+function link_to(archive::Archive)
+    archive.exported === nothing && throw(ArgumentError("$(archive.name) cannot be linked to: it was not made with `linkable = true` in this process"))
+    isvalid(archive.site.shipped) || throw(ArgumentError("$(archive.name) cannot be linked to: it was redefined since its archive was made"))
+    isempty(archive.id) && throw(ArgumentError("$(archive.name) cannot be linked to: its code id is unknown, because libbitcode is not built"))
+    return Capture.Link(archive.exported, archive.id, archive.site.shipped)
 end
 
 id_of(archive::Vector{UInt8}) = library_trouble[] === nothing ? bytes2hex(blake3(archive)) : ""
@@ -101,9 +132,17 @@ function archive_with_images(shipped::Shipped, name::String, images)
     return Capture.with_images(shipped.archive, [[bitcode[image_arch(image)] for image in wanted if image isa Symbol]; native])
 end
 
-# What nodes of this client take.
-Capture.archive_for(shipped::Shipped, name::String, client::Client) =
-    isempty(client.native) ? archive_for(shipped, name, client.arch) : archive_with_images(shipped, name, [client.native])
+# What nodes of this client take; of code that moves, what all nodes take that it can come to.
+function Capture.archive_for(shipped::Shipped, name::String, client::Client)
+    kinds = any(word -> word in shipped.imports, MOVING) ? kinds_reached(client) : [client]
+    kinds == [client] && isempty(client.native) && return archive_for(shipped, name, client.arch)
+    return archive_with_images(shipped, name, map(image_of, kinds))
+end
+
+# What code imports that goes on to other nodes.
+const MOVING = ("bc_forward", "bc_forward_graph", "bc_spawn", "bc_spawn_graph")
+
+image_of(client::Client) = isempty(client.native) ? (isempty(client.arch) ? :bitcode : Symbol(client.arch)) : client.native
 
 check_image(image) = image isa Union{Symbol,AbstractString} ||
     throw(ArgumentError("an image is :bitcode, an architecture such as :aarch64, or a target such as \"x86_64:x86-64-v3\", not $image"))
@@ -139,7 +178,7 @@ end
 Write [`BitCode.Archive`](@ref)s to a file, a library of functions: [`BitCode.load`](@ref) reads it, the command `bitcode-archive` shows and changes
 it, and programs without Julia call what is in it (`bc_code_load` of libbitcode; see `examples/c` and `examples/rust`).
 
-Besides the code the file holds names of functions, source files and lines, for backtraces: `bitcode-archive strip` takes them away.
+What an archive links to is written with it. Besides the code the file holds names of functions, source files and lines, for backtraces: `bitcode-archive strip` takes them away.
 
 ```julia
 BitCode.save("signal.bclib", BitCode.archive(smooth, Tuple{Vector{Float64}}), BitCode.archive(sum, Tuple{Vector{Float64}}))
@@ -147,7 +186,7 @@ BitCode.save("signal.bclib", BitCode.archive(smooth, Tuple{Vector{Float64}}), Bi
 """
 function save(path::AbstractString, archives::Archive...)
     isempty(archives) && throw(ArgumentError("there is nothing to save"))
-    bytes = Capture.library_bytes([Capture.Saved(a.bytes, a.notes) for a in archives])
+    bytes = Capture.library_bytes([Capture.Saved(a.bytes, a.notes) for a in with_links(archives)])
     # Who reads the file finds the old one or the new one.
     beside, io = mktemp(dirname(abspath(path)); cleanup = false)
     try
@@ -160,6 +199,15 @@ function save(path::AbstractString, archives::Archive...)
         rethrow()
     end
     return nothing
+end
+
+# What they link to comes after them, unless it is among them.
+function with_links(archives)
+    all = collect(Archive, archives)
+    for archive in all, link in archive.links # grows as it goes
+        any(known -> known.id == link.id, all) || push!(all, link)
+    end
+    return all
 end
 
 """
@@ -183,7 +231,20 @@ function load(path::AbstractString)
         e isa ArgumentError || rethrow()
         throw(ArgumentError("$path: $(e.msg)"))
     end
-    return Archive[loaded(function_) for function_ in saved]
+    archives = Archive[loaded(function_) for function_ in saved]
+    foreach(archive -> find_links!(archive, archives), archives)
+    return archives
+end
+
+# What it links to, if the file holds it. (A call says what is missing.)
+function find_links!(archive::Archive, archives::Vector{Archive})
+    shipped = archive.site.shipped
+    shipped === nothing && return nothing
+    for dependency in shipped.dependencies, link in archives
+        dependency.soname == Capture.link_library(link.id) || continue
+        push!(archive.links, link)
+        link.site.shipped === nothing || push!(shipped.linked, link.site.shipped)
+    end
 end
 
 function load(path::AbstractString, name::AbstractString)
@@ -201,9 +262,9 @@ function loaded(saved::Capture.Saved)
     deferrable = Base.IdSet{Any}()
     notes === nothing || foreach(i -> push!(deferrable, objects[i+1]), filter(i -> i < length(objects), notes.deferrable))
     shipped = Shipped(saved.archive, objects, deferrable, manifest.imports, manifest.dependencies, 0, Core.CodeInstance[], IdDict{Any,Any}(), UInt(0), Pair{Symbol,Float64}[],
-        numbers, nothing, notes === nothing ? Capture.Site[] : notes.sites, nothing)
+        numbers, nothing, notes === nothing ? Capture.Site[] : notes.sites, nothing, Shipped[])
     A, W, site = signature_named(manifest, notes, shipped)
-    return Archive(manifest.name, saved.archive, id_of(saved.archive), A, W, site, notes)
+    return Archive(manifest.name, saved.archive, id_of(saved.archive), A, W, site, notes, nothing, Archive[])
 end
 
 # The types of a call, or why there can be none from here.
@@ -297,9 +358,14 @@ function call_and_wait(node::Node, archive::Archive, arguments::Tuple, keywords:
     return call_with(node, archive.site, code, values, code.result)
 end
 
-function start(node::Node, archive::Archive, arguments::Tuple, keywords::NamedTuple; no_result::Bool = false, waits::Bool = false)
+function start(node::Node, archive::Archive, arguments::Tuple, keywords::NamedTuple; waits::Bool = false)
     values = checked_payload(archive, arguments, keywords)
-    return start_with(node, archive.site, code_of(archive, node.client), values, no_result ? API.NO_RESULT : UInt32(0), waits)
+    return start_with(node, archive.site, code_of(archive, node.client), values, waits)
+end
+
+function post(node::Node, archive::Archive, arguments::Tuple, keywords::NamedTuple)
+    values = checked_payload(archive, arguments, keywords)
+    return post_with(node, archive.site, code_of(archive, node.client), values)
 end
 
 # The code reads its payload as laid out for these types and no others.
@@ -314,6 +380,9 @@ end
 function code_of(archive::Archive, client::Client)
     site = archive.site
     lock(CAPTURE_LOCK) do
-        code_for(() -> Code(first(new_code(client.handle, archive.bytes)), site.shipped, site.job), site, client)
+        code_for(site, client) do
+            links = Code[code_of(link, client) for link in archive.links]
+            GC.@preserve links Code(first(new_code(client.handle, archive.bytes, API.Handle[link.handle for link in links])), site.shipped, site.job)
+        end
     end
 end

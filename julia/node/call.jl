@@ -33,13 +33,13 @@ end
 
 @noinline function call_with(node::Node, site::CallSite, code::Code, values::T, ::Type{R}) where {T<:Tuple,R}
     buffer = take_buffer()
-    GC.@preserve values buffer begin
+    GC.@preserve values buffer node begin
         if is_graph(T)
             segments, code = pack_graph!(buffer, Hidden(values), node, site, code)
         else
             segments = pack!(buffer, values)
         end
-        status = API.bc_call(node.session, code.handle, pointer(buffer.segments), segments, UInt32(0), UInt32(0), SPIN_NS, pointer(buffer.result),
+        status = API.bc_call(node.session, code.handle, pointer(buffer.segments), segments, UInt32(0), pointer_from_ref(node.limits), SPIN_NS, pointer(buffer.result),
                              BUFFER_SIZE, pointer_from_ref(buffer.result_length), pointer_from_ref(buffer.pending))
         if status == API.VALUE && buffer.pending[] == C_NULL
             result = read_result(pointer(buffer.result), buffer.result_length[] % Int, R, code.shipped)
@@ -180,31 +180,59 @@ end
 end
 
 """
-    start(node, f, arguments, keywords; no_result = false, waits = false) -> (Flight, Code)
+    start(node, f, arguments, keywords; waits = false) -> (Flight, Code)
 
 Send the call and return while it is under way. The arguments may change as soon as this has returned, unless the caller `waits` for the end of the
 call: then they are not copied.
 """
-function start(node::Node, f, arguments::Tuple, keywords::NamedTuple; no_result::Bool = false, waits::Bool = false)
+function start(node::Node, f, arguments::Tuple, keywords::NamedTuple; waits::Bool = false)
     site = call_site(f, arguments, keywords)
     code = current_code(site, node.client)
     code === nothing && (code = prepare(site, node.client, Hidden((f, arguments, keywords))))
-    return start_with(node, site, code, payload(f, arguments, keywords), no_result ? API.NO_RESULT : UInt32(0), waits)
+    return start_with(node, site, code, payload(f, arguments, keywords), waits)
 end
 
-@noinline function start_with(node::Node, site::CallSite, code::Code, values::T, flags::UInt32, waits::Bool) where {T<:Tuple}
+@noinline function start_with(node::Node, site::CallSite, code::Code, values::T, waits::Bool) where {T<:Tuple}
     buffer = take_buffer()
-    GC.@preserve values buffer begin
+    GC.@preserve values buffer node begin
         if is_graph(T)
             segments, code = pack_graph!(buffer, Hidden(values), node, site, code)
         else
             segments = pack!(buffer, values)
         end
         waits || (segments = own!(buffer, segments))
-        status = API.bc_call(node.session, code.handle, pointer(buffer.segments), segments, flags, UInt32(0), UInt64(0), Ptr{UInt8}(C_NULL), 0,
+        status = API.bc_call(node.session, code.handle, pointer(buffer.segments), segments, UInt32(0), pointer_from_ref(node.limits), UInt64(0), Ptr{UInt8}(C_NULL), 0,
                              pointer_from_ref(buffer.result_length), pointer_from_ref(buffer.pending))
         return depart!(buffer, status), code
     end
+end
+
+"""
+    post(node, f, arguments, keywords)
+
+Send a call that nobody waits for. Short ones are copied by libbitcode, which sends several in one frame, and there is nothing left to keep here.
+"""
+function post(node::Node, f, arguments::Tuple, keywords::NamedTuple)
+    site = call_site(f, arguments, keywords)
+    code = current_code(site, node.client)
+    code === nothing && (code = prepare(site, node.client, Hidden((f, arguments, keywords))))
+    return post_with(node, site, code, payload(f, arguments, keywords))
+end
+
+@noinline function post_with(node::Node, site::CallSite, code::Code, values::T) where {T<:Tuple}
+    buffer = take_buffer()
+    GC.@preserve values buffer node begin
+        if is_graph(T)
+            segments, code = pack_graph!(buffer, Hidden(values), node, site, code)
+        else
+            segments = pack!(buffer, values)
+        end
+        segments = own!(buffer, segments)
+        status = API.bc_call(node.session, code.handle, pointer(buffer.segments), segments, API.NO_RESULT, pointer_from_ref(node.limits), UInt64(0),
+                             pointer(buffer.result), 0, pointer_from_ref(buffer.result_length), pointer_from_ref(buffer.pending))
+        status == API.VALUE && buffer.pending[] == C_NULL ? give_back(buffer) : (depart!(buffer, status).abandoned = true)
+    end
+    return nothing
 end
 
 # Copies what the segments point to, arrays of the arguments among it, into the buffer's head, where the first one is.

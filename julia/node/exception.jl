@@ -39,7 +39,7 @@ end
     if state == API.THROW
         place, length = call_bytes(call)
         bytes = copy(unsafe_wrap(Array, place, length))
-        backtrace = remote_backtrace!(bytes, shipped.sites)
+        backtrace = remote_backtrace!(bytes, shipped)
         throw(RemoteException(node, remote_exception(bytes, shipped), backtrace))
     end
     throw(call_error(call))
@@ -54,8 +54,10 @@ function remote_exception(bytes::Vector{UInt8}, shipped)
     end
 end
 
+const SITES_OF_A_LINK = 1 << 20
+
 # Takes the backtrace, the numbers of sites and their count, from the end of `bytes`. What makes no sense is left out.
-function remote_backtrace!(bytes::Vector{UInt8}, sites::Vector{Capture.Site})
+function remote_backtrace!(bytes::Vector{UInt8}, shipped)
     backtrace = Any[]
     word(at) = ltoh(only(reinterpret(UInt32, bytes[at:at+3])))
     length(bytes) >= 4 || return backtrace
@@ -64,6 +66,10 @@ function remote_backtrace!(bytes::Vector{UInt8}, sites::Vector{Capture.Site})
     start >= 0 || return backtrace
     for k in 1:count
         number = Int(word(start + 4k - 3))
+        # Code that is linked to has numbers of its own, from 2^20 on for the first (docs/ABI.md).
+        link, number = divrem(number, SITES_OF_A_LINK)
+        link <= length(shipped.linked) || continue
+        sites = link == 0 ? shipped.sites : shipped.linked[link].sites
         1 <= number <= length(sites) && push_frames!(backtrace, sites[number])
     end
     resize!(bytes, start)

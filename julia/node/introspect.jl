@@ -108,7 +108,7 @@ function shown_code(node::Node, code::API.Handle, view::UInt8)
     buffer = take_buffer()
     buffer.head[1] = view
     buffer.segments[1] = API.Segment(pointer(buffer.head), 1)
-    status = GC.@preserve buffer API.bc_call(node.session, code, pointer(buffer.segments), 1, API.SHOW, UInt32(0), UInt64(0), Ptr{UInt8}(C_NULL), 0,
+    status = GC.@preserve buffer node API.bc_call(node.session, code, pointer(buffer.segments), 1, API.SHOW, pointer_from_ref(node.limits), UInt64(0), Ptr{UInt8}(C_NULL), 0,
                                              pointer_from_ref(buffer.result_length), pointer_from_ref(buffer.pending))
     flight = depart!(buffer, status)
     try

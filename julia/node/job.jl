@@ -84,15 +84,15 @@ end
 const ENTRY_ARGUMENTS = Tuple{Ptr{UInt8},Int64,Ptr{Cvoid}}
 
 """
-    capture(job::Job, types = Any[]) -> Shipped
+    capture(job::Job, types = Any[], linking = Capture.NO_LINKING) -> Shipped
 
-The archive of the job, which also describes `types`, or a `CaptureError` with every reason why there is none.
+The archive of the job, which also describes `types` and has to do with other archives as `linking` says, or a `CaptureError` with every reason why there is none.
 """
-function capture(job::Job, types::Vector{Any} = Any[])
+function capture(job::Job, types::Vector{Any} = Any[], linking = Capture.NO_LINKING)
     isempty(job.obstacles) || throw(CaptureError(job.name, reasons(job, job.obstacles)))
-    isempty(job.losses) && return capture_entry(job, types)
+    isempty(job.losses) && return capture_entry(job, types, linking)
     try
-        capture_entry(job, types)
+        capture_entry(job, types, linking)
     catch e
         e isa CaptureError || rethrow()
         # What is in the way of the code is most often the reason for an uncertain result, too; a certain one is another matter.
@@ -103,13 +103,13 @@ function capture(job::Job, types::Vector{Any} = Any[])
 end
 
 # Code that hops may have to be captured again, with what it was found to go on to: entries that may go on to more.
-function capture_entry(job::Job, types::Vector{Any})
+function capture_entry(job::Job, types::Vector{Any}, linking)
     signatures = Any[signature_of(job.entry)]
     while true
         known = length(signatures)
         described = Any[job.types; types; graph_types_of(signatures)]
         shipped = capture(entries_of(job.entry, signatures), ENTRY_ARGUMENTS, job.name, job.arguments, string(job.result),
-                          Capture.allowed_libraries(), described, signatures)
+                          Capture.allowed_libraries(), described, signatures, linking)
         length(signatures) == known && return shipped
         found = further_obstacles(isempty(job.losses) ? job.result : Any, signatures, known)
         isempty(found) || throw(CaptureError(job.name, reasons(job, found)))

@@ -46,11 +46,16 @@ function launch_all(n::Int; arch::Union{Nothing,Symbol,AbstractString} = nothing
     timeout > 0 || throw(ArgumentError("the timeout has to be positive, not $timeout seconds"))
     program, transport = is_foreign(arch) ? (emulated_node(arch), emulated_transport(transport)) : (`$(node_program())`, String(transport))
     client = client_for(transport)
+    settings = Pair{String,Any}["--transport" => transport, "--cache-bytes" => cache_bytes, "--call-memory" => call_memory, "--segment-bytes" => segment_bytes,
+                                "--log" => log, "--object-cache" => object_cache === nothing ? nothing : abspath(object_cache)]
+    append!(settings, ["--allow-library" => soname for soname in (allow_library isa AbstractString ? (allow_library,) : allow_library)])
+    options = [string(word) for setting in settings if setting.second !== nothing for word in setting]
+    jit || push!(options, "--no-jit")
     started = NodeProcess[]
     launched = Node[]
     try
         # All at once, then one by one: they start side by side.
-        foreach(_ -> push!(started, start_node(program, transport, cache_bytes, call_memory, object_cache, segment_bytes, allow_library, jit, log)), 1:n)
+        foreach(_ -> push!(started, start_node(`$program $options`)), 1:n)
         for process in started
             address = await_ready(process, timeout)
             push!(launched, Node(connect_session(client, address, process.key, timeout)..., process))
@@ -94,23 +99,14 @@ key_of_this_process() = lock(() -> (isempty(KEY) && append!(KEY, random_key()); 
 # Letters, because the end of a key file may be trimmed.
 random_key() = Vector{UInt8}(bytes2hex(rand(RandomDevice(), UInt8, 32)))
 
-function start_node(program, transport, cache_bytes, call_memory, object_cache, segment_bytes, allow_library, jit, log)
+# Start a node: the daemon and its settings, to which come those that tie it to this process.
+function start_node(program::Cmd)
     key = key_of_this_process()
     keyfile = private_file("key", key)
     logfile = private_file("log", UInt8[])
     try
-        options = `--listen 127.0.0.1:0 --key-file $keyfile --transport $transport --exit-on-stdin-eof`
-        cache_bytes === nothing || (options = `$options --cache-bytes $cache_bytes`)
-        call_memory === nothing || (options = `$options --call-memory $call_memory`)
-        object_cache === nothing || (options = `$options --object-cache $(abspath(object_cache))`)
-        segment_bytes === nothing || (options = `$options --segment-bytes $segment_bytes`)
-        for name in (allow_library isa AbstractString ? (allow_library,) : allow_library)
-            options = `$options --allow-library $name`
-        end
-        jit || (options = `$options --no-jit`)
-        log === nothing || (options = `$options --log $log`)
         # Detached: a Ctrl-C in the terminal is for Julia.
-        command = detach(setenv(`$program $options`, node_environment()))
+        command = detach(setenv(`$program --listen 127.0.0.1:0 --key-file $keyfile --exit-on-stdin-eof`, node_environment()))
         process = open(pipeline(command; stderr = logfile), "r+")
         return NodeProcess(process, key, keyfile, open(logfile))
     catch

@@ -15,11 +15,13 @@ mutable struct Node
     address::String
     info::Dict{String,Any}
     process::Any # of a node that was launched here; `nothing` otherwise
+    limits::Base.RefValue{API.Limits} # of the calls that are made with this
+    whole::Any   # the Node that this one has its connection from (`within`); `nothing` for most
 
     function Node(session::API.Handle, client::Client, address::String, process)
         try
             info = session_info(session)
-            node = new(session, client_for(client, info), address, info, process)
+            node = new(session, client_for(client, info), address, info, process, Ref(DEFAULT_LIMITS), nothing)
             lock(() -> push!(NODES, node), NODES_LOCK)
             # It is closed by then: an open node is never collected.
             finalizer(free_session, node)
@@ -29,7 +31,15 @@ mutable struct Node
             rethrow()
         end
     end
+
+    # The same node with other limits.
+    function Node(node::Node, limits::API.Limits)
+        whole = node.whole === nothing ? node : node.whole
+        return new(node.session, node.client, node.address, node.info, node.process, Ref(limits), whole)
+    end
 end
+
+const DEFAULT_LIMITS = API.Limits(0, 1_000_000, 10_000)
 
 free_session(node) = (API.bc_session_free(getfield(node, :session)); nothing)
 
@@ -43,7 +53,7 @@ Base.propertynames(::Node) = (:address, INFO_PROPERTIES...)
 
 # A chain of comparisons, because the compiler sees through it: a warm call reads `node.session`.
 @inline function Base.getproperty(node::Node, name::Symbol)
-    if name === :session || name === :client || name === :address || name === :info || name === :process
+    if name === :session || name === :client || name === :address || name === :info || name === :process || name === :limits || name === :whole
         return getfield(node, name)
     end
     return said(node, name)
@@ -79,10 +89,32 @@ Base.isopen(node::Node) = API.bc_session_is_open(node.session) == 1
 End the connection. Calls under way fail; a node that was launched here ends with it. Closing again does nothing.
 """
 function Base.close(node::Node)
+    node.whole === nothing || return close(node.whole)
     API.bc_session_close(node.session)
     lock(() -> filter!(n -> n !== node, NODES), NODES_LOCK)
     node.process === nothing || stop(node.process)
     return nothing
+end
+
+"""
+    BitCode.within(node; deadline = Inf, hops = 1_000_000, fan_out = 10_000) -> Node
+
+The same node, by the same connection, for calls that are limited: to so many seconds, and, of use for code that moves ([`BitCode.Hop`](@ref)), to so many hops from
+node to node on each path that the call takes, and so many calls that it starts on each node. What a call does on other nodes can only take from its limits, never add to them.
+
+A call that is over one of them fails with a [`BitCode.BitCodeError`](@ref) whose `code` is `:timeout` or `:deadline`, `:hop_budget`, `:fan_out`.
+
+```julia
+node = launch()
+remotecall_fetch(sum, BitCode.within(node; deadline = 2.5), [1, 2, 3]) # 6
+```
+"""
+function within(node::Node; deadline::Real = Inf, hops::Integer = DEFAULT_LIMITS.hop_budget, fan_out::Integer = DEFAULT_LIMITS.fan_out)
+    deadline > 0 || throw(ArgumentError("a deadline has to be positive, not $deadline seconds"))
+    1 <= hops <= typemax(UInt32) || throw(ArgumentError("a call may make 1 to $(typemax(UInt32)) hops, not $hops"))
+    0 <= fan_out <= typemax(UInt16) || throw(ArgumentError("a call may start 0 to $(typemax(UInt16)) calls on each node, not $fan_out"))
+    milliseconds = deadline == Inf ? 0 : clamp(ceil(1000 * Float64(deadline)), 1, typemax(UInt32))
+    return Node(node, API.Limits(UInt32(milliseconds), hops, fan_out))
 end
 
 """

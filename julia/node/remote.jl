@@ -3,7 +3,7 @@
 # The life of a call starts here: `remotecall_fetch` → `call_and_wait` (call.jl) → the call site (site.jl), captured if need be
 # (julia/capture) → packed (julia/marshal) → libbitcode (julia/abi) → the node.
 
-import Distributed: remotecall, remotecall_fetch, remotecall_wait, remote_do
+import Distributed: pmap, remotecall, remotecall_fetch, remotecall_wait, remote_do
 
 """
     remotecall_fetch(f, node::Node, args...; kw...)
@@ -22,11 +22,12 @@ remotecall_fetch(sort, node, [3, 1, 2]; rev = true)
 remotecall_fetch(f::F, node::Node, args::Vararg{Any,N}; kw...) where {F,N} =
     call_and_wait(node, as_argument(f), map(as_argument, args), map(as_argument, values(kw)))
 
-# Most calls have few arguments and no keywords: these forms are the same, with less to compile for each function.
+# Most calls have few arguments and no keywords: these forms are the same, with less to compile for each function. (With a type parameter for each argument, because Julia
+# does not compile anew for a function that is only passed on, and would look for the call's site each time.)
 remotecall_fetch(f::F, node::Node) where {F} = call_and_wait(node, as_argument(f), (), NamedTuple())
-remotecall_fetch(f::F, node::Node, a) where {F} = call_and_wait(node, as_argument(f), (as_argument(a),), NamedTuple())
-remotecall_fetch(f::F, node::Node, a, b) where {F} = call_and_wait(node, as_argument(f), (as_argument(a), as_argument(b)), NamedTuple())
-remotecall_fetch(f::F, node::Node, a, b, c) where {F} =
+remotecall_fetch(f::F, node::Node, a::A) where {F,A} = call_and_wait(node, as_argument(f), (as_argument(a),), NamedTuple())
+remotecall_fetch(f::F, node::Node, a::A, b::B) where {F,A,B} = call_and_wait(node, as_argument(f), (as_argument(a), as_argument(b)), NamedTuple())
+remotecall_fetch(f::F, node::Node, a::A, b::B, c::C) where {F,A,B,C} =
     call_and_wait(node, as_argument(f), (as_argument(a), as_argument(b), as_argument(c)), NamedTuple())
 
 """
@@ -69,9 +70,40 @@ remote_do(sort!, node, rand(1000))
 ```
 """
 function remote_do(f::F, node::Node, args::Vararg{Any,N}; kw...) where {F,N}
-    flight, _ = start(node, as_argument(f), map(as_argument, args), map(as_argument, values(kw)); no_result = true)
-    flight.abandoned = true
+    post(node, as_argument(f), map(as_argument, args), map(as_argument, values(kw)))
     return nothing
+end
+
+"""
+    pmap(f, nodes::AbstractVector{<:Node}, xs, ys...; on_error = nothing) -> Array
+
+`map(f, xs, ys...)`, with each call on whichever of `nodes` is free. The first exception of a call is thrown here, a [`RemoteException`](@ref) or
+a [`BitCode.BitCodeError`](@ref); with `on_error`, what this returns for it takes the place of the value. Nodes that die are given nothing more.
+
+```julia
+pmap(binomial, launch(2), [10, 20, 30], [2, 3, 4]) # [45, 1140, 27405]
+pmap(sqrt, launch(2), [4.0, -1.0]; on_error = e -> NaN) # [2.0, NaN]
+```
+"""
+function pmap(f, nodes::AbstractVector{<:Node}, xs, more...; on_error = nothing)
+    isempty(nodes) && throw(ArgumentError("pmap wants a node or more"))
+    free = Channel{Node}(length(nodes))
+    foreach(node -> put!(free, node), nodes)
+    return asyncmap(xs, more...; ntasks = length(nodes)) do arguments...
+        node = take!(free)
+        try
+            remotecall_fetch(f, node, arguments...)
+        catch e
+            (on_error === nothing || e isa InterruptException) && rethrow()
+            on_error(e)
+        finally
+            if isopen(node)
+                put!(free, node)
+            elseif !any(isopen, nodes)
+                close(free, BitCodeError(:connection_lost, "none of the $(length(nodes)) nodes of this `pmap` is left"))
+            end
+        end
+    end
 end
 
 # --- @remote -----------------------------------------------------------------------------------------------------------------

@@ -79,8 +79,8 @@ The code to call at this site over this client; `nothing` if `prepare` has to se
 """
 @noinline function current_code(site::CallSite, client::Client)
     site.world == world_counter() && site.process == THIS_PROCESS[] || return nothing
-    codes = site.codes
-    return client.index <= length(codes) ? @inbounds(codes[client.index]) : nothing
+    codes, index = site.codes, client.index
+    return index <= length(codes) ? @inbounds(codes[index]) : nothing
 end
 
 # No world is this one.
@@ -116,12 +116,12 @@ end
 code_for(site::CallSite, client::Client) = code_for(() -> code_of(site.shipped, site.job, client), site, client)
 
 function code_for(make, site::CallSite, client::Client)
-    codes = site.codes
-    known = client.index <= length(codes) ? codes[client.index] : nothing
+    codes, index = site.codes, client.index
+    known = index <= length(codes) ? codes[index] : nothing
     known === nothing || return known
     code = make()::Code
-    codes = Union{Nothing,Code}[k <= length(codes) ? codes[k] : nothing for k in 1:max(length(codes), client.index)]
-    codes[client.index] = code
+    codes = Union{Nothing,Code}[k <= length(codes) ? codes[k] : nothing for k in 1:max(length(codes), index)]
+    codes[index] = code
     site.codes = codes
     return code
 end

@@ -1,5 +1,6 @@
 # Ready-made operations on memory of several nodes: what a user could write with `Hop`, and no more. Each has two halves, the one that is called
-# here and the one that runs on the nodes, which comes second.
+# here and the one that runs on the nodes, which comes second. (Type parameters of functions' arguments, such as `F`, have Julia compile the
+# call for the very function; without them it would be looked up anew each time, which takes longer than the call.)
 
 """
     BitCode.chase(table::DistributedSegment, i, steps; next = identity) -> Int
@@ -15,8 +16,8 @@ BitCode.chase(table, 1, 100)
 
 A call may hop a million times unless its budget is another; an element that is no index of the table is a `BoundsError`.
 """
-chase(table::DistributedSegment, i::Integer, steps::Integer; next = identity) =
-    remotecall_fetch(chase_on, owner(table, i), next, table, Int(i), Int(steps))
+chase(table::DistributedSegment, i::Integer, steps::Integer; next::F = identity) where {F} =
+    @remote owner(table, i) chase_on(next, table, Int(i), Int(steps))
 
 function chase_on(next, table, i, steps)
     part, range = Hop.localpart(table), Hop.localindices(table)
@@ -73,7 +74,7 @@ An index that is there several times is written to in order. What others write t
 BitCode.scatter!(counts, bins, ones(Int, length(bins)); combine = +)
 ```
 """
-function scatter!(s::DistributedSegment{T}, indices::AbstractVector{<:Integer}, xs::AbstractVector; combine = replaced) where {T}
+function scatter!(s::DistributedSegment{T}, indices::AbstractVector{<:Integer}, xs::AbstractVector; combine::F = replaced) where {T,F}
     length(xs) == length(indices) || throw(DimensionMismatch("$(length(indices)) indices for $(length(xs)) elements"))
     places = places_by_part(s, indices)
     asked = [remotecall(scatter_on!, s.parts[k].node, combine, s, Int[indices[p] for p in places[k]], T[xs[p] for p in places[k]])
@@ -104,9 +105,9 @@ best = BitCode.alloc(launch(2), Float64, 10)
 BitCode.fetch_update!(max, best, 3, 2.5)
 ```
 """
-function fetch_update!(f, s::DistributedSegment{T}, i::Integer, arguments...) where {T}
+function fetch_update!(f::F, s::DistributedSegment{T}, i::Integer, arguments...) where {F,T}
     sizeof(T) <= 64 || throw(ArgumentError("elements of $T have $(sizeof(T)) bytes, and at most 64 can be updated at once for everybody"))
-    return remotecall_fetch(update_on, owner(s, i), f, s, Int(i), arguments...)
+    return @remote owner(s, i) update_on(f, s, Int(i), arguments...)
 end
 
 function update_on(f, s, i, arguments...)

@@ -58,6 +58,7 @@ function emit(instances::Vector{Core.MethodInstance}, world::UInt, rewrite!)
     # An exception may not cross the code generator. A body that is also in Julia's own cache is put back after its emission.
     before = function (instance, source)
         try
+            failure[] === nothing || return
             push!(seen, instance)
             is_cached(instance, source) && push!(undo, (source, copy(source.code), copy(source.ssavaluetypes)))
             rewrite!(Body(instance, source))
