@@ -22,12 +22,18 @@ passed=0
 failed=0
 failures=()
 
+# excerpt LOG: where its first failures are, and what each of them said. Whoever sees the end of the output only learns what failed.
+excerpt() {
+    grep -n -A 9 -m 3 -E 'Test Failed|Error During Test|it was stopped after|ended without a result| panicked at |^(error|warning)(\[|:)' "$1" | cut -c 1-300
+    grep -E '^(-- )?(test|examples)/.*[1-9][0-9]* failed' "$1"
+}
+
 # count NAME PASSED FAILED
 count() {
     passed=$((passed + $2))
     failed=$((failed + $3))
     if [ "$3" -gt 0 ]; then
-        failures+=("$1: $3 failed, see $logs/$1.log")
+        failures+=("$1: $3 failed, see $logs/$1.log" "$(excerpt "$logs/$1.log")")
     fi
     echo "-- $1: $2 passed, $3 failed (${SECONDS}s since the start)"
 }

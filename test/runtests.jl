@@ -2,10 +2,17 @@
 # tests passed and failed; the status is zero only when none failed.
 #
 #     julia --project=. test/runtests.jl [name…]      only the files whose path holds one of the names
+#
+# Files that mostly compile, one thing after the other, run BITCODE_TEST_JOBS at a time (two, where there are two processors). What has
+# many processes of its own, or measures memory, has the machine to itself.
 
 const HERE = @__DIR__
 const ROOT = dirname(HERE)
-const DEADLINE = 900 # seconds for one file
+const DEADLINE = 1800 # seconds for one file
+
+const JOBS = parse(Int, get(ENV, "BITCODE_TEST_JOBS", string(min(2, Sys.CPU_THREADS))))
+const SIDE_BY_SIDE = ("marshal", "capture", "conformance")
+const ALONE = ("leak_tests.jl",)
 
 # What conformance files said: "tier: 12 of 13, 2 refused, …". Shown at the end.
 const CONFORMANCE = String[]
@@ -19,51 +26,63 @@ function test_files()
     return [reduce(vcat, in_folder(joinpath(HERE, room), "_tests.jl") for room in rooms); in_folder(joinpath(ROOT, "examples"), ".jl")]
 end
 
-# Run one file to its end or to its deadline; what it passed and failed. A process that dies without a count is one failure.
-function run_file(path)
+# Run one file to its end or to its deadline; what it passed and failed. A process that dies without a count is one failure. `say` is given
+# each line of its output.
+function run_file(say, path)
     command = `$(Base.julia_cmd()) --startup-file=no --depwarn=error --project=$(Base.active_project()) $(joinpath(HERE, "run_file.jl")) $path`
-    counts = Pipe()
+    output = Pipe()
     # Output is passed on as it comes; the counts have a line of their own, which is not.
-    process = run(pipeline(ignorestatus(command); stdin = devnull, stdout = counts, stderr = stderr); wait = false)
-    close(counts.in)
+    process = run(pipeline(ignorestatus(command); stdin = devnull, stdout = output, stderr = output); wait = false)
+    close(output.in)
     late = Timer(_ -> kill(process, Base.SIGKILL), DEADLINE)
     passed, failed, counted = 0, 0, false
-    for line in eachline(counts)
+    for line in eachline(output)
         m = match(r"^COUNT ([0-9]+) ([0-9]+)$", line)
         if startswith(line, "CONFORMANCE ")
             push!(CONFORMANCE, line[length("CONFORMANCE ")+1:end])
         elseif m === nothing
-            println(line)
+            say(line)
         else
             passed, failed, counted = parse(Int, m[1]), parse(Int, m[2]), true
         end
     end
     wait(process)
-    isopen(late) || println("it was stopped after ", DEADLINE, " seconds")
+    isopen(late) || say("it was stopped after $DEADLINE seconds")
     close(late)
     died = !counted || (process.exitcode != 0 && failed == 0) || process.termsignal != 0
-    died && println(relpath(path, ROOT), " ended without a result (exit code $(process.exitcode), signal $(process.termsignal))")
+    died && say("$(relpath(path, ROOT)) ended without a result (exit code $(process.exitcode), signal $(process.termsignal))")
     return passed, failed + died
 end
+
+# The same, with a heading and a last line. Side by side with others all of it is said at the end, in one piece.
+function reported(path; side_by_side = false)
+    name = relpath(path, ROOT)
+    lines = String[]
+    say = side_by_side ? line -> (push!(lines, line); nothing) : line -> (println(line); flush(stdout))
+    say("\n== $name")
+    seconds = @elapsed passed, failed = run_file(say, path)
+    say("-- $name: $passed passed, $failed failed ($(round(seconds; digits = 1)) s)")
+    foreach(println, lines)
+    flush(stdout)
+    return path => (passed, failed)
+end
+
+runs_side_by_side(path) = JOBS > 1 && basename(dirname(path)) in SIDE_BY_SIDE && !(basename(path) in ALONE)
 
 function main(names)
     files = filter(path -> isempty(names) || any(name -> occursin(name, relpath(path, ROOT)), names), test_files())
     isempty(files) && error("no test file has a name like ", join(names, ", "))
-    results = map(files) do path
-        println("\n== ", relpath(path, ROOT))
-        flush(stdout)
-        seconds = @elapsed result = run_file(path)
-        println("-- ", relpath(path, ROOT), ": ", result[1], " passed, ", result[2], " failed (", round(seconds; digits = 1), " s)")
-        return result
-    end
+    # The last of these take longest: they begin.
+    results = [asyncmap(path -> reported(path; side_by_side = true), reverse!(filter(runs_side_by_side, files)); ntasks = JOBS)
+               map(reported, filter(!runs_side_by_side, files))]
     println()
     isempty(CONFORMANCE) || println("Conformance: calls that end as they do locally, per tier")
     foreach(line -> println("  ", line), CONFORMANCE)
     println()
-    for (path, (passed, failed)) in zip(files, results)
+    for (path, (passed, failed)) in results
         println(rpad(relpath(path, ROOT), 44), lpad(passed, 6), " passed", failed > 0 ? lpad(failed, 6) * " failed" : "")
     end
-    passed, failed = sum(Int[r[1] for r in results]), sum(Int[r[2] for r in results])
+    passed, failed = sum(Int[r[1] for (_, r) in results]), sum(Int[r[2] for (_, r) in results])
     println(passed, " passed, ", failed, " failed")
     return failed == 0
 end

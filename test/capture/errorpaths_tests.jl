@@ -120,3 +120,13 @@ end
     @test [r.kind for r in reasons] == [:dynamic_dispatch]
     @test occursin("show(", only(reasons).message)
 end
+
+@testset "only what a handler may look into is shipped with its text" begin
+    fails(x) = x > 0 ? error("no: ", x) : x
+    wraps(x) = try fails(x) catch e; throw(ArgumentError(string("wrapped ", typeof(x)))) end
+    reads_first(x) = (y = try fails(x) catch e; e isa ErrorException ? ncodeunits(e.msg::String) : 0 end; y > 9 ? error("long: ", y, 1.5) : y)
+    @test "bc_throw_deferred" in shipped(reads_first, Int).imports
+    @test !("bc_throw_static" in shipped(x -> try fails(x) catch e; e isa ErrorException ? e.msg : "" end, Int).imports)
+    # A handler that throws another exception is not watched by itself.
+    @test shipped(wraps, Int) isa Shipped
+end

@@ -129,8 +129,17 @@ end
 
 @testset "what cannot be described" begin
     for object in (WithPointer(Ptr{Cvoid}(8)), Ptr{Cvoid}(16), current_task(), stdout, ReentrantLock(), Condition(), WeakRef(1), [Ptr{Int}(8)],
-                   Any[Ptr{Int}(8)], [Inner(1, "a")], zeros(UInt8, 17 << 20))
+                   Any[Ptr{Int}(8)], zeros(UInt8, 17 << 20))
         @test_throws Undescribable describe!(ObjectTable(), object)
     end
     @test described(WithPointer(C_NULL))[2] isa DataDescriptor
+end
+
+@testset "arrays of structs that hold references" begin
+    table = ObjectTable()
+    place = describe!(table, [Inner(1, "a"), Inner(2, "b")])
+    array, slot = table.descriptors[place], Int(only(Capture.reference_offsets(Inner)))
+    @test [table.objects[i] for i in array.references] == ["a", "b"]
+    @test all(iszero, array.bytes[slot+1:slot+8]) && length(array.bytes) == 2sizeof(Inner)
+    @test reinterpret(Int32, array.bytes[1:4]) == [1]
 end

@@ -31,11 +31,11 @@ names(site) = [frame.name for frame in site]
 
     # A backtrace that makes no sense is left out.
     bytes = UInt8[7, 7, 1, 0, 0, 0, 0xff, 0xff, 0, 0, 2, 0, 0, 0]
-    @test length(BitCode.remote_backtrace!(bytes, found)) == length(found[1])
+    @test length(BitCode.remote_backtrace!(bytes, shipped)) == length(found[1])
     @test bytes == [7, 7]
     for broken in (UInt8[], UInt8[1, 0, 0], UInt8[1, 0, 0, 0], fill(0xff, 12))
         copied = copy(broken)
-        @test isempty(BitCode.remote_backtrace!(copied, found))
+        @test isempty(BitCode.remote_backtrace!(copied, shipped))
         @test copied == broken
     end
 end

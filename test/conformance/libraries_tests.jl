@@ -1,4 +1,4 @@
-# The conformance table of the standard libraries, library by library, against a real node: each call here and there.
+# The conformance table of the standard libraries, library by library, against real nodes of all kinds: each call here and there.
 
 using BitCode, Test
 

@@ -1,4 +1,4 @@
-# The conformance tables of the chapters of Julia's manual against a real node: each call here and there.
+# The conformance tables of the chapters of Julia's manual against real nodes of all kinds: each call here and there.
 
 using BitCode, Test
 

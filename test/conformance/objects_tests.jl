@@ -1,5 +1,5 @@
-# The conformance table once more, on nodes that compile nothing: one runs the machine code that another node has compiled and kept on disk, one the
-# native images that the origin makes for it. Some calls of each group; all with BITCODE_TEST_FULL=1.
+# The conformance table on a node that runs the machine code that another one has compiled and kept on disk. Some calls of each group; all with
+# BITCODE_TEST_FULL=1.
 
 using BitCode, Test
 
@@ -17,7 +17,7 @@ end
 
 mktempdir() do directory
     objects = joinpath(directory, "objects")
-    start() = SharedNode(launch(; object_cache = objects), 0)
+    start() = SharedNode("from objects", () -> launch(; object_cache = objects))
     chosen = sample(TABLE)
     compiling = start()
     foreach(case -> run_there(case, compiling), chosen)
@@ -36,16 +36,4 @@ mktempdir() do directory
     @test compiled == 0
     close(linking)
     println("\nConformance from objects: ", length(chosen), " of ", length(TABLE), " calls; ", loaded, " programs loaded, ", compiled, " compiled")
-end
-
-let chosen = sample(TABLE), native = SharedNode(launch(; jit = false), 0)
-    @testset "from native images: $group" for group in unique(case.group for case in chosen)
-        for case in filter(case -> case.group == group, chosen)
-            @test check(case, native)
-        end
-    end
-    @test native.lost == 0
-    @test isempty(native.node.llvm)
-    close(native)
-    println("Conformance from native images: ", length(chosen), " of ", length(TABLE), " calls")
 end

@@ -1,4 +1,4 @@
-# The conformance tables of the standard libraries against a real node: each call here and there.
+# The conformance tables of the standard libraries against real nodes of all kinds: each call here and there.
 
 using BitCode, Test
 

@@ -107,7 +107,7 @@ if EMULATES
         payload = zeros(UInt8, 16)
         segments = [BitCode.API.Segment(pointer(payload), 16)]
         GC.@preserve payload segments begin
-            BitCode.API.bc_call(node.session, code, pointer(segments), 1, UInt32(0), UInt32(0), UInt64(0), Ptr{UInt8}(C_NULL), 0,
+            BitCode.API.bc_call(node.session, code, pointer(segments), 1, UInt32(0), Ptr{BitCode.API.Limits}(C_NULL), UInt64(0), Ptr{UInt8}(C_NULL), 0,
                 Base.unsafe_convert(Ptr{Csize_t}, needed), Base.unsafe_convert(Ptr{BitCode.API.Handle}, pending))
             @test eventually(() -> BitCode.API.bc_call_state(pending[]) != BitCode.API.PENDING)
         end

@@ -6,6 +6,7 @@ increment(x) = x + 1
 
 node = launch()
 worker = only(addprocs(1; exeflags = `--startup-file=no`))
+@everywhere increment_there(x) = x + 1
 
 @testset "one name for both" begin
     @test remotecall_fetch(increment, node, 1) === 2
@@ -16,6 +17,7 @@ worker = only(addprocs(1; exeflags = `--startup-file=no`))
     @test remote_do(+, worker, 1, 2) === nothing
     @test remote_do(+, node, 1, 2) === nothing
     @test (@remote node increment(1)) === 2
+    @test pmap(increment, [node], 1:3) == pmap(increment_there, 1:3) == 2:4
     @test Distributed.remotecall_fetch === BitCode.remotecall_fetch
 end
 

@@ -1,12 +1,13 @@
-# The README's first example runs as it stands there: each line in turn, in a module of its own.
+# The examples of README and guide run as they stand there: each statement in turn, in a module for each page.
 
 using BitCode, Test
 
-const README = read(joinpath(@__DIR__, "..", "..", "README.md"), String)
+page(names...) = read(joinpath(@__DIR__, "..", "..", names...), String)
 
-# The statements of the first Julia block, each with the comment on its line.
-function statements(text)
-    block = match(r"```julia\n(.*?)```"s, text)[1]
+blocks(text) = [m[1] for m in eachmatch(r"```julia\n(.*?)```"s, text)]
+
+# The statements of a block, each with the comment on its line.
+function statements(block)
     found = Tuple{Any,String}[]
     position = 1
     while position <= lastindex(block)
@@ -20,7 +21,7 @@ end
 
 @testset "the README's example" begin
     scope = Module(:Readme)
-    all = statements(README)
+    all = statements(first(blocks(page("README.md"))))
     @test length(all) >= 7
     for (expression, line) in all
         if occursin("RemoteException", line)
@@ -31,4 +32,22 @@ end
     end
     @test fetch(Core.eval(scope, :f)) == Base.invokelatest(Core.eval(scope, :row), 0.1)
     close(Core.eval(scope, :node))
+end
+
+# Not those that leave something out, or go to machines that are not there.
+can_run(block) = !occursin(r"…|connect\(", block)
+
+@testset "the guide's examples" begin
+    scope = Module(:Guide)
+    # Files that they write.
+    mktempdir() do directory
+        cd(directory) do
+            run = filter(can_run, blocks(page("docs", "GUIDE.md")))
+            @test length(run) >= 9
+            for block in run, (expression, text) in statements(block)
+                @test (Core.eval(scope, expression); true)
+            end
+        end
+    end
+    foreach(close, nodes())
 end

@@ -109,3 +109,4 @@ mean_of(v) = sum(v) / length(v)
 normalize_int(v) = v / norm(v)
 sum_until_error(v) = (s = 0; for i in 1:length(v)+1; s += v[i]; end; s)
 runaway(n) = 1 + runaway(n + 1)
+subtype_of(a, b) = a <: b

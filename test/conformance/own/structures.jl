@@ -253,6 +253,13 @@ area(c::Circle) = π * c.radius^2
 area(s::Square) = s.side^2
 total_area(a, b) = area(a) + area(b)
 total_area_of(shapes) = sum(area, shapes)
+largest_shape(shapes) = (best = 0.0; for s in shapes; area(s) > best && (best = area(s)); end; best)
+sorted_areas(shapes) = sort([area(s) for s in shapes])
+struct Drawing
+    shapes::Vector{Shape}
+    frame::Shape
+end
+scaled_areas(drawing, k) = [k * area(s) for s in drawing.shapes], area(drawing.frame)
 describe(shape::Shape) = string(typeof(shape) === Circle ? "circle" : "square", " of area ", round(area(shape); digits = 2))
 bump_ref!(r) = (r[] += 1; r)
 nfields_of(x) = nfields(x)
@@ -309,6 +316,28 @@ function lru_trace(keys, size)
 end
 closure_counter(n) = (count = 0; step = () -> (count += 1; count); for _ in 1:n; step(); end; count)
 boxed_total(v) = (total = 0; foreach(x -> total += x, v); total)
+function boxed_means(rows)
+    total, n, means = 0.0, 0, Float64[]
+    foreach(rows) do row
+        foreach(x -> (total += x; n += 1), row)
+        push!(means, total / n)
+    end
+    return means
+end
+function boxed_words(text)
+    longest, count = "", 0
+    foreach(split(text)) do word
+        count += 1
+        length(word) > length(longest) && (longest = String(word))
+    end
+    return (count, longest)
+end
+function boxed_or_unset(x)
+    local found
+    look(y) = (found = 2y)
+    x > 0 && look(x)
+    return found
+end
 make_matrix_text(m) = [string(x) for x in m]
 objectid_stable(x) = objectid(x) == objectid(x)
 identity_equal(s) = s === String(codeunits(s))
@@ -345,3 +374,18 @@ function bank_run(transactions)
     end
     return [(name, accounts[name].count) for name in sort!(collect(keys(accounts)))]
 end
+
+# Constant arrays and dictionaries whose elements are structs that hold references.
+struct Tagged
+    name::String
+    tags::Vector{Symbol}
+    weight::Float64
+end
+const LIST = [("a", 1), ("b", 20), ("c", 300)]
+const NUMERALS = Dict("x" => (1, "one"), "y" => (2, "two"))
+const TAGGED = [Tagged("p", [:a, :b], 1.5), Tagged("longer", Symbol[], 2.5)]
+entry_of_list(k) = LIST[k]
+entry_of_table(key) = NUMERALS[key]
+total_of_list(without) = sum(pair[2] for pair in LIST if pair[1] != without)
+tags_of_structs(k) = (TAGGED[k].name, TAGGED[k].tags, TAGGED[k].weight)
+longest_of_structs(least) = maximum(t -> max(least, length(t.name)), TAGGED)

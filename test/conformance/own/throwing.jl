@@ -259,3 +259,14 @@ error_then_ok(v) = (first = try v[5] catch; "?" end; first * v[1])
 sprint_error(n) = try throws_own(n) catch e; e isa ArgumentError ? sprint(showerror, e) : "" end
 try_else(x) = (y = try sqrt(x) catch; 0.0 end; y + 1)
 catch_missing_key(keys, d) = [try d[k] catch; "none" end for k in keys]
+fails_with(x) = x < 0 ? error("negative: ", x, " (", 2x, ")") : x
+message_of_error(x) = try string(fails_with(x)) catch e; e isa ErrorException ? e.msg : "other" end
+length_of_message(x) = try fails_with(x) catch e; e isa ErrorException ? length(e.msg) : 0 end
+message_in_finally(x) = (log = String[]; try; try; fails_with(x); finally; push!(log, "finally"); end; catch e; push!(log, (e::ErrorException).msg); end; log)
+wrapped_message(x) =
+    try
+        fails_with(x)
+    catch e
+        throw(ArgumentError("wrapped: " * (e::ErrorException).msg))
+    end
+upper_message(x) = try fails_with(x) catch e; e isa ErrorException ? uppercase(e.msg) : rethrow() end

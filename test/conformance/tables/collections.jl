@@ -1,5 +1,15 @@
 # Allocation: arrays that grow, dictionaries, sets, mutable structs, and values that hold references.
 
+@calls "collections: constants of the code" begin
+    entry_of_list(2)
+    entry_of_list(3)
+    entry_of_table("y")
+    entry_of_table("z")
+    total_of_list("a")
+    tags_of_structs(1)
+    longest_of_structs(0)
+end
+
 @calls "collections: dictionaries" begin
     identity(Dict(1 => 2))
     identity(Dict("a" => 1, "b" => 2))
@@ -313,18 +323,36 @@ end
 
 @refused "collections: Julia concatenates pieces of several shapes by dispatch when it runs" begin
     vcat([1], 2, [3, 4])
-    cat([1], [2]; dims = 2)
+    vcat(1:3, 2.5)
+    vcat(["a"], "b", ["c", "d"])
     permutations_of([1, 2, 3])
+    cat([1], [2]; dims = 2)
     pascal(5)
 end
 
-@refused "collections: Julia dispatches when it runs" begin
+@calls "collections: elements of an abstract type" begin
     total_area_of(Shape[Circle(1.0), Square(2.0)])
+    total_area_of(Shape[])
+    largest_shape(Shape[Square(1.0), Circle(1.0), Square(1.5)])
+    sorted_areas(Shape[Square(3.0), Circle(1.0), Square(1.5)])
+    total_area_of(Any[Circle(1.0), Square(2.0)])
+    total_area_of(Any[Circle(1.0), "no shape"])
+    scaled_areas(Drawing(Shape[Square(1.0), Circle(2.0)], Square(3.0)), 2)
 end
 
-@refused "collections: a captured variable is assigned again, so that Julia keeps it in a box of any type" begin
+@calls "collections: captured variables that are assigned again" begin
     closure_counter(3)
     boxed_total([1, 2, 3])
+    boxed_total(Int[])
+    boxed_means([[1.0, 2.0], [3.5], Float64[]])
+    boxed_words("of all the words in a text the longest")
+    boxed_or_unset(3)
+    boxed_or_unset(-3)
+    topological(Dict("a" => ["b", "c"], "b" => ["c"], "c" => String[]))
+end
+
+@refused "collections: a captured variable is assigned values of several types" begin
+    boxed_total([1.5, 2.0])
 end
 
 @refused "collections: a type is worked out when the code runs" begin
@@ -349,7 +377,27 @@ end
     sort([2.5, missing, 1.5]; rev = true)
 end
 
-@refused "collections: what is copied, or called, is known to Julia as `Any` only" begin
+@calls "collections: written again with types that are known" begin
+    vcat([1, 2], 3:5)
     deepcopy(Dict("a" => [1]))
-    topological(Dict("a" => ["b", "c"], "b" => ["c"], "c" => String[]))
+    deepcopy([[1, 2], [3]])
+    deepcopy([1.5, 2.5])
+    deepcopy(["a", "b"])
+    deepcopy(Counter("a", 1))
+    deepcopy((1, [2], "c"))
+    deepcopy((a = [1], b = nothing))
+    deepcopy(Set([1, 2]))
+    deepcopy([big(1), big(2)])
+    splice!([1, 2, 3], 2)
+    splice!([1, 2, 3, 4], 2:3)
+    splice!([1], 2)
+    extrema([3 1; 2 4]; dims = 1)
+    extrema([3 1; 2 4]; dims = (1, 2))
+    extrema([3.5 1; 2 4]; dims = 2)
+    extrema([3 1; 2 4]; dims = 3)
+    reverse([1 2; 3 4]; dims = 1)
+    reverse([1 2; 3 4]; dims = 2)
+    reverse([1 2; 3 4]; dims = 3)
+    reverse(["a" "b"; "c" "d"]; dims = 2)
+    reverse([1, 2, 3]; dims = 1)
 end

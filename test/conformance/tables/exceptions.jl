@@ -264,12 +264,16 @@ end
     sum(Any[])
 end
 
-@refused "exceptions: the text of an exception may be of any string type" begin
+@calls "exceptions: the text of one that was caught" begin
     caught_text(() -> error("boom"))
     caught_text(() -> throw(ArgumentError("no")))
-end
-
-@refused "exceptions: the message of an exception that was caught is an `AbstractString` of no known type" begin
     exception_list(["1", "b", "c"])
     sprint_error(4)
+    message_of_error(-1)
+    message_of_error(1)
+    length_of_message(-2)
+    message_in_finally(-3)
+    wrapped_message(-4)
+    wrapped_message(4)
+    upper_message(-5)
 end

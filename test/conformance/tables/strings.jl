@@ -336,9 +336,10 @@ end
     repr((a = 1, b = "x"))
 end
 
-@refused "strings: what is read line by line is known to Julia as `Any` only" begin
+@calls "strings: lines of a stream" begin
     buffer_lines("x\ny\nz\n")
     readlines(IOBuffer("a\nb\n"))
+    readlines(IOBuffer(""))
     eachline_count("a\nb\nc")
 end
 
@@ -414,8 +415,29 @@ end
     repr(Ref(1.5f0))
 end
 
-@refused "strings: how matrices are laid out depends on what a stream's context holds, which may be anything" begin
+
+@refused "strings: flags in a stream's context may be anything, and types are made of texts" begin
+    sprint(show, MIME("text/plain"), zeros(2, 2, 2))
+    repr("text/plain", [1, 2, 3])
+end
+
+@calls "strings: arrays as plain text" begin
     sprint(show, "text/plain", [1 2; 3 4])
     sprint(show, MIME("text/plain"), [1.5, 2.25])
     sprint(show, MIME("text/plain"), [1.5 100; NaN 3])
+    sprint(show, MIME("text/plain"), ["a", "bc"])
+    sprint(show, MIME("text/plain"), Int[])
+    sprint(show, MIME("text/plain"), [true false; false true])
+    sprint(show, MIME("text/plain"), Dict("a" => 1))
+    sprint(show, MIME("text/plain"), 1:5)
+end
+
+@calls "strings: operators beyond ASCII" begin
+    repr(:⊕)
+    repr(:÷)
+    repr(Symbol("≤₁"))
+    repr(Symbol(".⊻="))
+    repr(Symbol("⊕a"))
+    Base.isoperator(:√)
+    Base.isoperator(Symbol("+′"))
 end

@@ -13,6 +13,7 @@ const CCALL_ROOMS: &[&str] = &[
     "julia/capture/libraries.jl",
     "julia/capture/ordinary.jl",
     "julia/capture/output.jl",
+    "julia/capture/standins.jl",
 ];
 
 /// Rust rooms that may hold `unsafe`; `bench/` speaks to UCX bare, as the thing to be measured against, and the example goes through the C ABI.

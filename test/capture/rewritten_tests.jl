@@ -1,0 +1,43 @@
+# Julia functions that capture has written again give what Julia's own give, and throw what they throw: over random arguments, here, without a node.
+
+using BitCode, Test, Dates, Random
+using BitCode: Capture
+
+outcome(f, arguments...) = try f(arguments...) catch e sprint(showerror, e) end
+same(a, b) = typeof(a) === typeof(b) && isequal(a, b)
+
+@testset "formats of dates" begin
+    rng = MersenneTwister(20200229)
+    codes = collect("yYmuUedEHIMSsp")
+    separators = ["-", "/", " ", ", ", ":", "T", ".", "\\y", "\\\\", "é", "\\", "of "]
+    pattern() = join(rand(rng) < 0.6 ? string(rand(rng, codes))^rand(rng, 1:4) : rand(rng, separators) for _ in 1:rand(rng, 1:7))
+    moment() = DateTime(rand(rng, (1, 33, 999, 1970, 2020, 12345)), rand(rng, 1:12), rand(rng, 1:28), rand(rng, 0:23), rand(rng, 0:59), rand(rng, 0:59), rand(rng, (0, 7, 80, 500, 999)))
+    written(date, format) = Capture.formatted_date(Dates.ENGLISH, Dates.format, date, format)
+    read(T, text, format) = Capture.read_date(Dates.ENGLISH, T, text, format)
+    equal = read_back = 0
+    # Julia compiles anew for each format.
+    formats = [pattern() for _ in 1:150]
+    for _ in 1:3000
+        format, date = rand(rng, formats), moment()
+        text = outcome(Dates.format, date, format)
+        equal += same(outcome(written, date, format), text)
+        # Texts that were written so, and spoilt ones.
+        text = text isa String && rand(rng) < 0.7 ? text : randstring(rng, "0123 -/:TJan", rand(rng, 1:10))
+        rand(rng) < 0.3 && (text = string(text, rand(rng, ("x", "1", " "))))
+        T = rand(rng, (Date, DateTime, Time))
+        read_back += same(outcome(read, T, text, format), outcome(T, text, format))
+    end
+    @test equal == 3000
+    @test read_back == 3000
+end
+
+@testset "accumulate along dimensions" begin
+    rng = MersenneTwister(7)
+    along(op, a, dims) = Capture.accumulated_along(op, similar(a), a, dims, nothing)
+    for size in ((3,), (2, 3), (2, 3, 4), (0, 3), (3, 0), (1, 1, 5)), a in (rand(rng, -9:9, size), rand(rng, size)), op in (+, -), dims in 0:4
+        wanted = outcome(() -> accumulate!(op, similar(a), a; dims = dims))
+        @test same(outcome(along, op, a, dims), wanted)
+        started = outcome(() -> accumulate!(op, similar(a), a; dims = dims, init = 1))
+        @test same(outcome(() -> Capture.accumulated_along(op, similar(a), a, dims, Some(1))), started)
+    end
+end
