@@ -24,32 +24,6 @@ function stages(node, start)
     return [found; "Julia's inference, wire, rest" => total - sum(last, found); "total" => total]
 end
 
-# What a finished first call took on the node.
-function node_stages(future)
-    timings = Ref{BitCode.API.Timings}()
-    BitCode.API.bc_call_timings(future.flight.call, timings) == 0 || error("the call has no timings")
-    times = timings[]
-    return ["node: " * String(name)[1:end-3] => Float64(getfield(times, name))
-            for name in (:queue_ns, :decode_ns, :parse_ns, :link_ns, :optimise_ns, :emit_ns, :run_ns)]
-end
-
-# Samples by stage, in the order in which the stages first came.
-struct Split
-    order::Vector{String}
-    samples::Dict{String,Vector{Float64}}
-end
-
-Split() = Split(String[], Dict{String,Vector{Float64}}())
-
-function Base.push!(split::Split, found)
-    for (name, time) in found
-        name in split.order || push!(split.order, name)
-        push!(get!(Vector{Float64}, split.samples, name), time)
-    end
-end
-
-rows(report::Report, split::Split) = foreach(name -> row(report, "  " * name, split.samples[name]), split.order)
-
 function bench_cold(report; quick = false, warm_up = quick ? 1 : 10, rounds = quick ? 2 : 40)
     mktempdir() do directory
         cold(report, joinpath(directory, "objects"), warm_up, rounds)
@@ -80,16 +54,10 @@ function cold(report, objects, warm_up, rounds)
     # The same functions, on a node that has not compiled them.
     node = launch(transport = "shm", object_cache = objects)
     split = Split()
-    for start in starts
-        future = Base.invokelatest(start, node, 3)
-        BitCode.wait_for(future.flight)
-        found = node_stages(future)
-        all(last(stage) == 0 for stage in found if first(stage) in ("node: optimise", "node: emit")) || error("the node compiled again")
-        fetch(future)
-        push!(split, [found; "node: all of these" => sum(last, found)])
-    end
+    foreach(start -> push!(split, first_call(() -> Base.invokelatest(start, node, 3))), starts)
     close(node)
+    check_nothing_compiled(split)
     note(report, "a restarted node's stages for what its disk holds:")
     rows(report, split)
-    result(report, "disk_cached_ms", median_of(split.samples["node: all of these"]) / 1e6, "ms"; bound = "at most 3")
+    result(report, "disk_cached_ms", median_of(split.samples[ALL_STAGES]) / 1e6, "ms"; bound = "at most 3")
 end

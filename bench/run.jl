@@ -12,11 +12,13 @@ using BitCode
 include("report.jl")
 include("raw.jl")
 include("latency.jl")
+include("stages.jl")
 include("cold.jl")
 include("speed.jl")
 include("alloc.jl")
 include("bandwidth.jl")
 include("archive.jl")
+include("increments.jl")
 include("xrdma.jl")
 
 const BENCHMARKS = ["archive" => bench_archive, "latency" => bench_latency, "cold" => bench_cold, "speed" => bench_speed,

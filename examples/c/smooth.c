@@ -80,7 +80,7 @@ int main(int argc, char **argv)
 
     bc_pending *call = NULL;
     size_t size = 0;
-    bc_call(session, code, payload, 3, 0, 0, 0, NULL, 0, &size, &call);
+    bc_call(session, code, payload, 3, 0, NULL, 0, NULL, 0, &size, &call);
     const uint8_t *bytes = result_of(call, &size);
     struct vector result;
     if (size < sizeof result)

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bitcode_transport::{
-    Body, Fabric, HeaderBytes, PeerFailure, PeerId, RemoteRegion, Sink, Token, TransportError,
+    Body, Fabric, HeaderBytes, Patience, PeerFailure, PeerId, RemoteRegion, Sink, Token,
+    TransportError,
 };
 
-use crate::wire::{Net, Op, Patience, unhex, word, words};
+use crate::wire::{Net, Op, patience, turn, unhex, word, words};
 use crate::{Failure, Table, successor};
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -122,7 +123,7 @@ fn start(transport: &str, table: Table) -> Result<(Origin, Vec<Server>), Failure
         table,
         regions,
         calls: 0,
-        patience: Patience::default(),
+        patience: patience(),
     };
     Ok((origin, servers))
 }
@@ -214,7 +215,7 @@ impl Origin {
             answer: None,
         };
         loop {
-            self.patience.turn(&self.net.fabric, &mut inbox);
+            turn(&self.net.fabric, &mut self.patience, &mut inbox);
             if let Some(answer) = inbox.answer {
                 return Ok(answer);
             }

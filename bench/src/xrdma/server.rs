@@ -7,7 +7,7 @@ use bitcode_transport::{
     Body, Fabric, HeaderBytes, PeerFailure, PeerId, Region, Sink, Token, TransportError,
 };
 
-use crate::wire::{Net, Op, Patience, hex, word, words};
+use crate::wire::{Net, Op, hex, patience, turn, word, words};
 use crate::{Failure, Table, successor};
 
 struct Server {
@@ -49,10 +49,10 @@ pub(crate) fn serve(transport: &str, number: usize, table: Table) -> Result<(), 
         let _ = std::io::stdin().read_to_string(&mut String::new());
         std::process::exit(0);
     });
-    let mut patience = Patience::default();
+    let mut patience = patience();
     let net = Arc::clone(&server.net);
     loop {
-        patience.turn(&net.fabric, &mut server);
+        turn(&net.fabric, &mut patience, &mut server);
     }
 }
 

@@ -1,17 +1,17 @@
 //! What the processes have in common: the fabric, the frames, and how somebody waits for one.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use bitcode_transport::{Fabric, HeaderBytes, PeerId, Segment, Settings, Sink, Token, UcxFabric};
+use bitcode_transport::{
+    Fabric, HeaderBytes, Patience, PeerId, Segment, Settings, Sink, Token, UcxFabric,
+};
 use bitcode_wire::code::CodePrefix;
 use bitcode_wire::frame::{Header, Kind, SessionKey, SessionKeys};
 
 use crate::Failure;
 
-/// As a node's leader waits: it spins, offering its core to others, then sleeps.
+/// As a node's leader waits.
 const SPIN: Duration = Duration::from_micros(50);
-const POLITE_AFTER: Duration = Duration::from_micros(1);
-const POLLS_PER_CLOCK: u32 = 16;
 const SLEEP: Duration = Duration::from_millis(100);
 
 /// What a message asks for; the first byte of the header's code.
@@ -135,35 +135,17 @@ impl Net {
     }
 }
 
-/// How somebody waits who drives a fabric.
-#[derive(Default)]
-pub(crate) struct Patience {
-    quiet_since: Option<Instant>,
-    polls: u32,
+/// The patience of a node's leader.
+pub(crate) fn patience() -> Patience {
+    Patience::new(SPIN)
 }
 
-impl Patience {
-    /// Drives once; after many polls in vain it lets others run, or sleeps.
-    pub(crate) fn turn(&mut self, fabric: &UcxFabric, sink: &mut dyn Sink) {
-        if fabric.poll(sink) > 0 {
-            *self = Self::default();
-            return;
-        }
-        std::hint::spin_loop();
-        self.polls += 1;
-        if self.polls < POLLS_PER_CLOCK {
-            return;
-        }
-        self.polls = 0;
-        let now = Instant::now();
-        match now - *self.quiet_since.get_or_insert(now) {
-            quiet if quiet >= SPIN => {
-                Fabric::wait(fabric, SLEEP);
-                self.quiet_since = None;
-            }
-            quiet if quiet >= POLITE_AFTER => std::thread::yield_now(),
-            _ => {}
-        }
+/// Drives once, or sleeps after many times in vain.
+pub(crate) fn turn(fabric: &UcxFabric, patience: &mut Patience, sink: &mut dyn Sink) {
+    if fabric.poll(sink) > 0 {
+        patience.rewarded();
+    } else if patience.runs_out() {
+        fabric.wait(SLEEP);
     }
 }
 

@@ -113,7 +113,7 @@ impl Node {
                 &raw const segment,
                 1,
                 0,
-                0,
+                null(),
                 0,
                 null_mut(),
                 0,
