@@ -127,6 +127,11 @@ impl Header {
         self.flags() & flag != 0
     }
 
+    /// Do elements hold references inside?
+    pub(crate) fn has_inline_references(self) -> bool {
+        self.is(ARRAY_HASPTR)
+    }
+
     fn set(self, flag: u16, on: bool) {
         self.set_flags(if on {
             self.flags() | flag

@@ -9,6 +9,7 @@ use crate::call::Call;
 use crate::exception::throw;
 use crate::layout::{DataType, Value, set_reference_at};
 use crate::memory::{buffer, object};
+use crate::snapshot;
 use crate::string;
 use crate::thread::ThreadState;
 use crate::types::{FieldKind, TypeCell};
@@ -35,6 +36,8 @@ unsafe fn remember(object: *mut Value, function: *mut Value, args: *const *mut V
         return;
     };
     let count = count as usize;
+    // SAFETY: the caller's promise.
+    let args = unsafe { as_they_are(state, call, args, count) };
     // SAFETY: called from shipped code, says the caller.
     let (memory, _) = unsafe { buffer(size_of::<Deferred>() + count * size_of::<*mut Value>()) };
     let entry = memory.cast::<Deferred>();
@@ -57,6 +60,44 @@ unsafe fn remember(object: *mut Value, function: *mut Value, args: *const *mut V
         };
     }
     call.deferred.set(entry);
+}
+
+/// How many of the newest entries are looked at for an argument that is made at the origin itself.
+const NEWEST: usize = 1000;
+
+/// The arguments, or copies of them if code of the call may still change them before it ends: if it has a `try` around it, beside
+/// the one that every call's entry has.
+///
+/// # Safety
+/// - called from shipped code: may throw; `args` points to `count` objects of the call.
+unsafe fn as_they_are(
+    state: &ThreadState,
+    call: &Call,
+    args: *const *mut Value,
+    count: usize,
+) -> *const *mut Value {
+    // SAFETY: null or an active handler, which lies in a frame that is still there.
+    let handler = unsafe { state.handler.get().as_ref() };
+    if count == 0 || handler.is_none_or(|entrys| entrys.prev.is_null()) {
+        return args;
+    }
+    let made_at_origin = |object: *mut Value| {
+        let mut at = call.deferred.get();
+        for _ in 0..NEWEST {
+            // SAFETY: null or an entry of the call's list.
+            let Some(entry) = (unsafe { at.as_ref() }) else {
+                return false;
+            };
+            if entry.object == object {
+                return true;
+            }
+            at = entry.next;
+        }
+        false
+    };
+    // SAFETY: the caller's promise.
+    let copied = unsafe { snapshot::copies(args, count, made_at_origin) };
+    if copied.is_null() { args } else { copied }
 }
 
 /// Enters a list of deferred objects by their addresses.

@@ -10,6 +10,7 @@ mod read;
 mod unnamed;
 mod value;
 
+pub(crate) use big::is_big;
 pub(crate) use read::Reader;
 pub(crate) use value::{Packed, bc_return, bc_table, bc_unpack, pack_result};
 

@@ -39,6 +39,7 @@ mod memory;
 mod number;
 mod pages;
 mod print;
+mod snapshot;
 mod string;
 pub mod symbol;
 mod system;

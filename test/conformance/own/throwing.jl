@@ -262,6 +262,12 @@ catch_missing_key(keys, d) = [try d[k] catch; "none" end for k in keys]
 fails_with(x) = x < 0 ? error("negative: ", x, " (", 2x, ")") : x
 message_of_error(x) = try string(fails_with(x)) catch e; e isa ErrorException ? e.msg : "other" end
 length_of_message(x) = try fails_with(x) catch e; e isa ErrorException ? length(e.msg) : 0 end
+finally_changes(v) = try; isempty(v) || error("bad vector $v"); finally; empty!(v); end
+catch_changes(v) = try; error("bad vector $v"); catch; push!(v, 0); rethrow(); end
+finally_changes_inner(d) = try; haskey(d, "c") || throw(ArgumentError("none in $(d["a"]) of $(length(d))")); finally; push!(d["a"], 9); delete!(d, "b"); end
+mutable struct Tally; n::Int; names::Vector{Tuple{String,Int}}; end
+finally_changes_struct(t) = try; error("tally $(t.names[1]) of $(t.n) $(t.names)"); finally; t.n = 0; t.names[1] = ("z", 0); end
+finally_changes_much(v) = try; error("first $(v[1]) of $(length(v))"); finally; v[1] = -1; end
 message_in_finally(x) = (log = String[]; try; try; fails_with(x); finally; push!(log, "finally"); end; catch e; push!(log, (e::ErrorException).msg); end; log)
 wrapped_message(x) =
     try

@@ -277,3 +277,12 @@ end
     wrapped_message(4)
     upper_message(-5)
 end
+
+@calls "exceptions: what a message is made from changes before the call ends" begin
+    finally_changes([1, 2])
+    finally_changes(["a"])
+    catch_changes([1, 2])
+    finally_changes_inner(Dict("a" => [1], "b" => Int[]))
+    finally_changes_struct(Tally(3, [("a", 1), ("b", 2)]))
+    finally_changes_much(zeros(Int, 1000))
+end

@@ -32,6 +32,11 @@ struct BigFloat {
     memory: *mut Value,
 }
 
+/// Whether it is one of them.
+pub(crate) fn is_big(record: &Record) -> bool {
+    kind(record).is_some()
+}
+
 /// Which kind of big number a type is, if any: its tag. Asked for structs of these two sizes only.
 pub(super) fn kind(record: &Record) -> Option<u8> {
     match (record.size as usize, &*record.name) {

@@ -454,6 +454,55 @@ fn what_the_origin_makes_goes_with_its_object() {
     in_call(many_deferred);
 }
 
+unsafe extern "C" fn copied_and_changed(_: i64, _: i64, call: i64) -> i32 {
+    let state = ThreadState::current();
+    // SAFETY: called from an entry, here and below.
+    let (outer, inner) = unsafe { (jl_alloc_vec_any(0), jl_alloc_vec_any(0)) };
+    // SAFETY: as above; live objects.
+    unsafe {
+        jl_array_ptr_1d_push(inner, string(5));
+        for held in [outer, inner, inner] {
+            jl_array_ptr_1d_push(outer, held.cast());
+        }
+    }
+    // SAFETY: one argument.
+    let copies = unsafe { crate::snapshot::copies(&outer.cast(), 1, |_| false) };
+    // SAFETY: the first elements of live arrays.
+    let word = |array: *mut Value, i: usize| unsafe {
+        reference_at(jl_array_ptr(array.cast()).cast(), 8 * i)
+    };
+    // SAFETY: as above.
+    unsafe { set_reference_at(jl_array_ptr(inner).cast(), 0, string(6)) };
+    litter(300);
+    // SAFETY: one copy.
+    let copy = unsafe { copies.read() };
+    check!(call, copy != outer.cast() && word(copy, 0) == copy);
+    check!(
+        call,
+        word(copy, 1) == word(copy, 2) && word(copy, 1) != inner.cast()
+    );
+    check!(call, is_string(word(word(copy, 1), 0), 5));
+    check!(call, is_string(word(inner.cast(), 0), 6));
+
+    // SAFETY: as above.
+    let large = unsafe { jl_alloc_array_1d(Builtins::get().ty(id::VECTOR_UINT8), 2 << 20) };
+    // SAFETY: one argument.
+    let none = unsafe { crate::snapshot::copies(&large.cast(), 1, |_| false) };
+    check!(call, none.is_null());
+    // SAFETY: one argument.
+    let itself = unsafe { crate::snapshot::copies(&outer.cast(), 1, |_| true).read() };
+    check!(
+        call,
+        itself == outer.cast() && state.handler.get().is_null()
+    );
+    0
+}
+
+#[test]
+fn copies_of_what_a_text_is_made_from_are_whole() {
+    in_call(copied_and_changed);
+}
+
 unsafe extern "C" fn large_and_small(_: i64, _: i64, call: i64) -> i32 {
     // SAFETY: called from an entry, here and below.
     let holder = unsafe { jl_alloc_svec(10_000) };
