@@ -20,7 +20,7 @@ end
 # What `Hop.forward` numbers: the types of a function and of the tuple of its arguments.
 signature_of(::Entry{F,A,W}) where {F,A,W} = W === NamedTuple{(),Tuple{}} ? Tuple{F,A} : nothing
 
-# What `Hop.spawn` numbers has a third type, that of the result: not the call's, but `Nothing`.
+# What `Hop.spawn` and `Hop.call` number has a third type, that of the result: not the call's, but `Nothing`, or what `call` waits for.
 result_of(@nospecialize(S), @nospecialize(R)) = length(S.parameters) == 3 ? S.parameters[3] : R
 
 # The entry for a function that is gone on to in a call whose entry is the first argument: whatever it returns, it is packed as the result of that.
@@ -36,6 +36,9 @@ const TOO_MANY_ENTRIES = Obstacle("it goes on to other nodes with arguments of m
 # What is in the way of going on to the functions that `signatures` name after the first `known`, from a call that returns an `R`.
 function further_obstacles(@nospecialize(R), signatures::Vector{Any}, known::Int)
     length(signatures) > MAX_ENTRIES && return [TOO_MANY_ENTRIES]
+    asked = filter(S -> length(S.parameters) == 3, signatures[known+1:end])
+    unanswerable = Obstacle[obstacle for S in asked for obstacle in obstacles(S.parameters[3], string("the result of `", callable_name(S.parameters[1]), "`, which `Hop.call` waits for"))]
+    isempty(unanswerable) || return unanswerable
     # What is spawned may go on, too, and what that returns is no result of this call.
     any(S -> length(S.parameters) == 3, signatures[2:end]) && return Obstacle[]
     found = Obstacle[]
@@ -59,4 +62,4 @@ end
 
 # The types that the archive describes for the payloads of those entries.
 graph_types_of(signatures::Vector{Any}) =
-    foldl(append!, (graph_types(S.parameters[1], S.parameters[2], NamedTuple{(),Tuple{}}, Nothing)[1] for S in signatures[2:end]); init = Any[])
+    foldl(append!, (graph_types(S.parameters[1], S.parameters[2], NamedTuple{(),Tuple{}}, result_of(S, Nothing))[1] for S in signatures[2:end]); init = Any[])

@@ -8,7 +8,8 @@ What a shipped function can do with the nodes of its origin. Nodes have numbers 
 same on both sides: here, where no shipped function runs, everything happens in this process.
 
   - [`here`](@ref Hop.here), [`nnodes`](@ref Hop.nnodes), [`origin`](@ref Hop.origin): where the code runs
-  - [`forward`](@ref Hop.forward): go on, on another node; [`spawn`](@ref Hop.spawn): start something there, and stay
+  - [`forward`](@ref Hop.forward): go on, on another node; [`spawn`](@ref Hop.spawn): start something there, and stay;
+    [`call`](@ref Hop.call): have something done there, and wait for the result
   - [`number`](@ref Hop.number): a node's number
   - [`localpart`](@ref Hop.localpart), [`localindices`](@ref Hop.localindices), [`owner`](@ref Hop.owner),
     [`exclusive`](@ref Hop.exclusive): segments, where they lie
@@ -27,7 +28,7 @@ module Hop
 export here, nnodes, origin, forward, number, localpart, localindices, owner
 
 using ..BitCode: BitCode, API, Capture, Node
-using ..BitCode: payload, as_argument, is_graph, tail_end, head_bytes, write_value, Flat
+using ..BitCode: payload, as_argument, is_graph, tail_end, head_bytes, write_value, read_value, malformed, Flat, Copied, unpacked, Arrived
 
 # Not constants, and not inlined: the compiler must leave the calls in the code, where capture finds them.
 const ORIGIN = Ref(0)
@@ -116,6 +117,26 @@ end
     return nothing
 end
 
+"""
+    Hop.call(node, g, args...)
+
+Call `g(args...)` on the node with the number `node`, wait for it, and return what it returns. `g` is part of the same shipped code, as with
+[`Hop.forward`](@ref). It may call and spawn in turn, but not forward: its result comes back to the code that waits. What the compiler
+finds that `g` returns must be a type that can cross. On the node that the code runs on already, it is `g(args...)`.
+
+What `g` throws on another node ends the whole call, and arrives at the origin: code that waits cannot catch it, and its `finally` does
+not run. So do a node that cannot be reached, and the end of the call's deadline (`BitCodeError`). The call may make one hop less than the code that
+makes it.
+
+At the origin, `call(node, g, args...)` is `g(args...)`.
+
+```julia
+# The largest element of all parts, each found where it lies.
+largest(table) = maximum(k -> Hop.call(k, t -> maximum(Hop.localpart(t)), table), 1:Hop.nnodes())
+```
+"""
+@noinline call(node::Integer, g::G, args::Vararg{Any,N}) where {G,N} = g(args...)
+
 @noinline log_unheard(@nospecialize(exception)) = @error "what was spawned has thrown" exception
 
 # --- on a node ------------------------------------------------------------------------------------------------------------------------
@@ -134,6 +155,14 @@ end
     f, arguments = as_argument(g), map(as_argument, args)
     start(Int64(node), entry_number(Tuple{typeof(f),typeof(arguments),Nothing}), payload(f, arguments, NamedTuple()))
     return nothing
+end
+
+@noinline function node_call(node::Integer, g::G, args::Vararg{Any,N}) where {G,N}
+    node == node_here() && return g(args...)
+    T = Core.Compiler.return_type(g, typeof(args))
+    R = T === Union{} ? Nothing : T # It always throws: nothing comes back.
+    f, arguments = as_argument(g), map(as_argument, args)
+    return ask(Int64(node), entry_number(Tuple{typeof(f),typeof(arguments),R}), payload(f, arguments, NamedTuple()), R)
 end
 
 # The number of the entry for a function and a tuple of arguments, of types that the tuple type `S` names: capture puts it in.
@@ -160,6 +189,21 @@ end
     return nothing
 end
 
+@inline function ask(node::Int64, entry::Int64, values::T, ::Type{R}) where {T<:Tuple,R}
+    bytes = Ref{Int64}(0)
+    if is_graph(T)
+        base = ccall("extern bc_call_graph", llvmcall, Int64, (Int64, Int64, Any, Ptr{Int64}), node, entry, values, bytes)
+    else
+        write_room(values)
+        base = ccall("extern bc_call", llvmcall, Int64, (Int64, Int64, Ptr{Int64}), node, entry, bytes)
+    end
+    # It lies in memory of the call, for as long as anything refers to it.
+    arrived = Arrived(Ptr{UInt8}(base), bytes[], Ptr{Cvoid}(ccall("extern bc_running", llvmcall, Int64, ())))
+    is_graph(R) && return unpacked(R, arrived)
+    arrived.length >= head_bytes(R) || malformed()
+    return read_value(Copied(arrived.length), R, arrived.base, 0)
+end
+
 @inline function write_room(values::T) where {T<:Tuple}
     room = ccall("extern bc_forward_room", llvmcall, Int64, (Int64,), tail_end(T, values, head_bytes(T)))
     write_value(Flat(Ptr{UInt8}(room)), T, values, 0, head_bytes(T))
@@ -168,7 +212,7 @@ end
 
 include("segments.jl")
 
-for (word, stand_in) in (here => node_here, nnodes => node_nnodes, origin => node_origin, forward => node_forward, spawn => node_spawn)
+for (word, stand_in) in (here => node_here, nnodes => node_nnodes, origin => node_origin, forward => node_forward, spawn => node_spawn, call => node_call)
     Capture.FUNCTION_STAND_INS[word] = stand_in
 end
 Capture.NUMBERING[] = entry_number

@@ -10,7 +10,9 @@ use bitcode_wire::link::Bundle;
 use crate::ClientError;
 
 /// What code imports that deals with other nodes.
-const HOPPING: [&str; 9] = [
+const HOPPING: [&str; 11] = [
+    "bc_call",
+    "bc_call_graph",
     "bc_forward",
     "bc_forward_graph",
     "bc_get",

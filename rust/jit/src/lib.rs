@@ -28,8 +28,8 @@ mod target;
 mod translate;
 
 pub use bitcode_runtime::{
-    Access, Denied, Held, Host, Lent, Limits, Listener, Nowhere, Onward, Outcome, Output, Place,
-    attach as attach_thread,
+    Access, Answer, Denied, Held, Host, Lent, Limits, Listener, Nowhere, Onward, Outcome, Output,
+    Place, attach as attach_thread,
 };
 pub use compile::{Jit, JitConfig};
 pub use compiled::{Compiled, Timings};

@@ -44,6 +44,8 @@ pub struct Counters {
     pub hops: Counter,
     /// Calls that running code has started.
     pub spawned: Counter,
+    /// Calls on other nodes that running code has waited for.
+    pub asked: Counter,
     /// Runs that ended with a signal.
     pub faults: Counter,
     /// Bytes of output that were dropped because their origin did not take them.

@@ -47,7 +47,7 @@ use crate::loader::{Loader, Program};
 use crate::message::FromEngine;
 
 use cache::{Cache, Entry};
-use hops::{Directories, Journey, Leaving, Links};
+use hops::{Asked, Asker, Directories, Journey, Leaving, Links};
 pub(crate) use leader::{Beat, Leader};
 use many::Many;
 pub(crate) use roster::{Next, Roster};
@@ -116,6 +116,7 @@ pub struct Engine<F: Fabric, L: Loader> {
     cache: Cache<L::Program, Job<L::Program>>,
     directories: Directories,
     links: Links,
+    asked: Asked,
     leaving: Leaving,
     pub(crate) roster: Roster<Job<L::Program>>,
     /// Results that are too long to copy, until they are sent.
@@ -152,6 +153,8 @@ pub(crate) struct CallContext {
     journey: Option<Journey>,
     /// Who sent a HOP; `session` is the origin's.
     sender: Option<Arc<SessionEntry>>,
+    /// Who waits for it, if not the origin.
+    asked: Option<Asker>,
 }
 
 /// A call that waits for a thread, with its body.
@@ -185,6 +188,7 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
             sessions: SessionTable::new(),
             directories: Directories::default(),
             links: Links::default(),
+            asked: Asked::default(),
             leaving: Leaving::default(),
             roster: Roster::new(),
             in_flight: Mutex::new(HashMap::new()),

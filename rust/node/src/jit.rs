@@ -90,7 +90,7 @@ impl Program for Compiled {
     ) -> Ran {
         match self.call_at(place, host, payload, listener, output) {
             Outcome::Value => Ran::Value,
-            Outcome::Thrown => Ran::Thrown,
+            Outcome::Thrown | Outcome::ThrownElsewhere => Ran::Thrown,
             Outcome::Fault { signal } => Ran::Fault { signal },
             Outcome::OutOfMemory => Ran::OutOfMemory,
             Outcome::BadPayload(what) => Ran::BadPayload(what),

@@ -94,6 +94,8 @@ pub enum Outcome {
     Value,
     /// With an exception: the output holds its graph.
     Thrown,
+    /// With an exception that a call on another node threw: the output holds its graph and its backtrace.
+    ThrownElsewhere,
     /// With a fault: the code did what it must not.
     Fault {
         /// The signal.
@@ -252,6 +254,8 @@ pub(crate) struct Call {
     pub(crate) text: *const [Range<usize>],
     pub(crate) place: Place,
     pub(crate) hosted: Hosted,
+    /// The result of a call that this one made, until its code takes it.
+    pub(crate) answer: RefCell<Vec<u8>>,
     /// Where the call goes on, once it is forwarded.
     pub(crate) onward: Cell<Onward>,
     /// How the call ends, once it must not go on.
@@ -364,6 +368,7 @@ pub unsafe fn run<'a>(
         place,
         // SAFETY: it outlives this call.
         hosted: unsafe { Hosted::new(host) },
+        answer: RefCell::default(),
         onward: Cell::default(),
         stopped: Cell::new(Outcome::Stopped),
         thrown: Cell::new(0),

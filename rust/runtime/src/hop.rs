@@ -4,8 +4,10 @@
 //! next call lies where a result would, and the outcome says which node and which entry it is for.
 
 use crate::call::{Call, Outcome, bc_result, code, pack_now};
-use crate::layout::Value;
+use crate::host::Answer;
+use crate::layout::{CACHE_ALIGN, Value, round_up};
 use crate::machine::bc_leave;
+use crate::memory::buffer;
 use crate::thread::ThreadState;
 
 /// Where a call runs, and as what.
@@ -123,6 +125,88 @@ pub(crate) unsafe extern "C" fn bc_spawn_graph(node: i64, entry: i64, payload: *
     if !started {
         // SAFETY: the caller's promise.
         unsafe { leave_stopped(state) }
+    }
+}
+
+/// For shipped code: makes another call, at `entry` on `node`, with the payload that was written into the room, and waits for it. Returns
+/// where its packed result is, at a multiple of 64, and writes its length to `length`. If the call throws, or cannot be made, this
+/// call ends here in the same way.
+///
+/// # Safety
+/// - called from shipped code: may throw `OutOfMemoryError`; `length` points to a word.
+pub(crate) unsafe extern "C" fn bc_call(node: i64, entry: i64, length: *mut i64) -> i64 {
+    let state = ThreadState::current();
+    // SAFETY: the call that this thread is running.
+    let call = unsafe { &*state.call.get() };
+    if !asked(call, node, entry) {
+        // SAFETY: the caller's promise.
+        unsafe { leave_stopped(state) }
+    }
+    // SAFETY: the caller's promise.
+    let (memory, _) = unsafe { buffer(call.answer.borrow().len() + CACHE_ALIGN) };
+    let start = round_up(memory as usize, CACHE_ALIGN) - memory as usize;
+    let answer = call.answer.take();
+    let memory = memory.wrapping_add(start);
+    // SAFETY: room for it was just made.
+    unsafe { memory.copy_from_nonoverlapping(answer.as_ptr(), answer.len()) };
+    // SAFETY: the caller's promise.
+    unsafe { length.write(answer.len() as i64) };
+    memory as i64
+}
+
+/// As [`bc_call`], with a payload that is made of an object, as a graph.
+///
+/// # Safety
+/// - as for [`bc_call`], with an object of the call's.
+pub(crate) unsafe extern "C" fn bc_call_graph(
+    node: i64,
+    entry: i64,
+    payload: *mut Value,
+    length: *mut i64,
+) -> i64 {
+    let state = ThreadState::current();
+    // SAFETY: the call that this thread is running.
+    let call = unsafe { &*state.call.get() };
+    match pack_now(state, call, payload) {
+        // SAFETY: the caller's promise.
+        Outcome::Value => unsafe { bc_call(node, entry, length) },
+        other => {
+            call.stopped.set(other);
+            // SAFETY: the caller's promise.
+            unsafe { leave_stopped(state) }
+        }
+    }
+}
+
+/// For shipped code: what the entry of the call that this thread is running was given as `call`.
+pub(crate) extern "C" fn bc_running() -> i64 {
+    ThreadState::current().call.get() as i64
+}
+
+/// Has the host make the call whose payload is in the output, which is then empty again. The result is kept in the call; `false` if
+/// there is none.
+fn asked(call: &Call, node: i64, entry: i64) -> bool {
+    let onward = Onward {
+        node,
+        entry: u16::try_from(entry).unwrap_or(u16::MAX),
+    };
+    let output = call.output();
+    let answer = call.hosted.host().call(onward, output.bytes());
+    output.clear();
+    match answer {
+        Some(Answer::Value(bytes)) => {
+            call.answer.replace(bytes);
+            true
+        }
+        Some(Answer::Thrown(bytes)) => {
+            call.stopped.set(if output.set(&bytes) {
+                Outcome::ThrownElsewhere
+            } else {
+                Outcome::OutOfMemory
+            });
+            false
+        }
+        None => false,
     }
 }
 

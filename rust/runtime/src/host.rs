@@ -44,6 +44,19 @@ pub trait Host {
     /// Starts another call of the running code, on any node, with this payload. `false` if that cannot be, upon which the call
     /// that asks for it is ended with [`Outcome::Stopped`](crate::Outcome::Stopped).
     fn spawn(&self, onward: Onward, payload: &[u8]) -> bool;
+
+    /// Makes another call of the running code, on another node, with this payload, and waits for what comes of it. `None` if nothing
+    /// will, upon which the call that asks for it is ended with [`Outcome::Stopped`](crate::Outcome::Stopped).
+    fn call(&self, onward: Onward, payload: &[u8]) -> Option<Answer>;
+}
+
+/// What has come of a call that code made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// The packed result.
+    Value(Vec<u8>),
+    /// The exception's graph, and its backtrace.
+    Thrown(Vec<u8>),
 }
 
 /// What is kept for its sake only.
@@ -110,6 +123,10 @@ impl Host for Nowhere {
 
     fn spawn(&self, _: Onward, _: &[u8]) -> bool {
         false
+    }
+
+    fn call(&self, _: Onward, _: &[u8]) -> Option<Answer> {
+        None
     }
 }
 
@@ -370,6 +387,10 @@ mod tests {
 
         fn spawn(&self, _: Onward, _: &[u8]) -> bool {
             false
+        }
+
+        fn call(&self, _: Onward, _: &[u8]) -> Option<Answer> {
+            None
         }
     }
 

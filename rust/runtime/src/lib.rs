@@ -52,7 +52,7 @@ pub mod types;
 pub use call::{Code, Entry, Limits, Outcome, Output, run};
 pub use constant::Constants;
 pub use hop::{Onward, Place};
-pub use host::{Access, Denied, Held, Host, Lent, Nowhere};
+pub use host::{Access, Answer, Denied, Held, Host, Lent, Nowhere};
 pub use math::is_openlibm;
 pub use print::Listener;
 pub use table::{lookup, symbols};

@@ -197,8 +197,12 @@ impl Flags {
     /// The payload is those of several calls ([`Payloads`]), of the same code and with the same limits, which are run one after the other or at
     /// the same time. Only on CALL, and only with NO_REPLY.
     pub const MANY: Self = Self(16);
+    /// The sender itself awaits the answer, on the session that the frame came on, under the call id of the header: a number of
+    /// its own. The payload ends with 8 bytes, little-endian, that are none of the code's: the id of the origin's call. Only on
+    /// HOP, and on the NEED_CODE that sends one back.
+    pub const ASKED: Self = Self(32);
     /// All bits that this version knows.
-    pub const ALL: Self = Self(31);
+    pub const ALL: Self = Self(63);
 
     /// Whether every bit of `other` is set.
     pub const fn contains(self, other: Self) -> bool {
@@ -443,6 +447,8 @@ fn flags_fit(kind: Kind, flags: Flags) -> bool {
     flags.0 & !Flags::ALL.0 == 0
         && (kind == Kind::Call || !(shows || many))
         && (!many || (flags.contains(Flags::NO_REPLY) && !shows))
+        && (!flags.contains(Flags::ASKED)
+            || (matches!(kind, Kind::Hop | Kind::NeedCode) && !flags.contains(Flags::NO_REPLY)))
 }
 
 /// Whether what follows the payload is what the kind may have and the flags announce.

@@ -25,7 +25,9 @@ use crate::loader::{LoadError, Loader, Program, Ran};
 /// What an entry takes beyond its machine code.
 const ENTRY_OVERHEAD: usize = 512;
 /// What code imports that may go on elsewhere.
-const FORWARDS: [&str; 4] = [
+const FORWARDS: [&str; 6] = [
+    "bc_call",
+    "bc_call_graph",
     "bc_forward",
     "bc_forward_graph",
     "bc_spawn",
@@ -76,12 +78,9 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
         // What was spawned has the id of the call that did it, which may still be under way.
         let unheard = job.context.is_unheard();
         let job = AssertUnwindSafe(job);
-        // A panic is a fault of ours; the origin gets an answer all the same, and the thread goes on.
-        let answered = (
-            Arc::clone(&job.context.session),
-            job.context.call,
-            job.context.prefix,
-        );
+        // A panic is a fault of ours; whoever waits gets an answer all the same, and the thread goes on.
+        let to = job.context.answered();
+        let answered = (to.session.clone(), to.call, to.prefix);
         let done = catch_unwind(AssertUnwindSafe(|| {
             let AssertUnwindSafe(job) = job;
             self.carry_out(job, output);
@@ -160,7 +159,7 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
         }
         self.tell(&mut context);
         let start = Instant::now();
-        let to = context.answered();
+        let to = context.of_origin();
         let listener = |stream: u8, text: &[u8], open: bool| {
             self.send_output(to, stream, text, open);
         };
@@ -249,7 +248,7 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
             queue: micros(context.arrived),
             ..Stages::default()
         };
-        let trailer = &body[context.payload_len..];
+        let trailer = &body[context.trailer_at()..];
         // The claim must be settled whatever happens, or others would wait for ever.
         let made = catch_unwind(AssertUnwindSafe(|| {
             self.make(context.prefix, trailer, &mut stages)
@@ -306,7 +305,7 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
 
     /// A call waited for an archive that turned out to be a fake. It is as if it had arrived just now.
     fn try_again(&self, job: Job<L::Program>) {
-        let brings = job.body.len() > job.context.payload_len;
+        let brings = job.body.len() > job.context.trailer_at();
         match self.cache.find(job.context.prefix, brings, job) {
             Found::Ready(entry, job) => self.roster.push(Job {
                 work: Work::Run(entry),

@@ -4,10 +4,12 @@
 //! payload where its result would be; here it becomes a HOP on a [`Link`] to the other node. Nothing of the call stays
 //! behind: whoever ends it answers the origin, on the origin's own session with that node.
 
+mod asked;
 mod directories;
 mod links;
 mod upkeep;
 
+pub(super) use asked::{Asked, Asker, ORIGINS_ID};
 pub(crate) use directories::{Directories, Directory};
 pub(crate) use links::{Link, Links};
 
@@ -205,7 +207,10 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
     ) -> Result<(), TransportError> {
         let header = Header {
             kind,
-            flags: Flags(header.flags.0 & Flags::NO_REPLY.0),
+            flags: match kind {
+                Kind::NeedCode => Flags(header.flags.0 & Flags::NO_REPLY.with(Flags::ASKED).0),
+                _ => Flags(header.flags.0 & Flags::NO_REPLY.0),
+            },
             archive_len: 0,
             session: sender.id,
             epoch: sender.epoch,
@@ -229,10 +234,14 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
             return self.send_short(context.answered(), Kind::NeedCode, &[]);
         };
         let header = context.hop_header(journey, context.no_reply, self.next_count());
-        let Some(header) = header else {
+        let Some(mut header) = header else {
             let message = "the deadline passed between two hops";
             return self.fail(&context, ErrorCode::DEADLINE, message);
         };
+        if let Some(asker) = &context.asked {
+            header.flags = Flags::ASKED;
+            header.call = asker.number;
+        }
         let body = Segment::shared(Arc::new(body));
         if let Err(error) = self.send_back(sender, &header, Kind::NeedCode, body) {
             let message = format!(
@@ -265,6 +274,9 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
         code: ErrorCode,
         message: &str,
     ) {
+        if header.flags.contains(Flags::ASKED) {
+            return self.asked.refuse(header.call, code, message);
+        }
         if header.flags.contains(Flags::NO_REPLY) {
             let (session, call) = (directory.session.id, header.call);
             return warn!(session, call, %code, message, "a call whose result nobody wants");
@@ -280,6 +292,13 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
         onward: Onward,
         output: &mut OutputOf<L>,
     ) {
+        if context.asked.is_some() {
+            let message = format!(
+                "{} was called by code that waits for its result, and cannot forward: let it use `call`, too",
+                entry.name
+            );
+            return self.fail(context, ErrorCode::UNSUPPORTED, &message);
+        }
         let len = output.as_ref().len();
         match self.way(context, entry, onward, len, context.no_reply) {
             Ok(Going::Stays(journey)) => {
@@ -421,6 +440,7 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
                 stages: None,
                 journey: Some(journey),
                 sender: None,
+                asked: None,
                 ..*context
             },
             body,
@@ -540,6 +560,7 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
     pub(super) fn said_on_link(&self, header: &Header, body: &mut Body) {
         match header.kind {
             Kind::NeedCode => self.came_back(header, body),
+            _ if self.asked.answered(header, body) => {}
             Kind::Error if self.segment_denied(header, body.bytes()) => {}
             Kind::Error => self.hop_refused(header, body.bytes()),
             Kind::Value => self.segment_granted(header, body.bytes()),

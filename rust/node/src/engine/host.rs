@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use bitcode_jit::{Access, Denied, Held, Host, Lent, Onward};
+use bitcode_jit::{Access, Answer, Denied, Held, Host, Lent, Onward};
 use bitcode_transport::Fabric;
 use bitcode_wire::error::ErrorCode;
 
@@ -59,5 +59,19 @@ impl<F: Fabric, L: Loader> Host for Surroundings<'_, F, L> {
                 false
             }
         }
+    }
+
+    fn call(&self, onward: Onward, payload: &[u8]) -> Option<Answer> {
+        let answered = match self.call {
+            Some((context, entry)) => self.engine.ask(context, entry, onward, payload),
+            None => Err(Refused {
+                code: ErrorCode::UNREACHABLE,
+                message: "code wants to call another node, but its caller has not said that it may"
+                    .into(),
+            }),
+        };
+        answered
+            .map_err(|refused| self.refused.replace(Some(refused)))
+            .ok()
     }
 }

@@ -18,7 +18,7 @@ use bitcode_wire::frame::{Flags, Foreseen, FrameError, Header, Kind, OutputTaken
 use parking_lot::Mutex;
 
 use super::cache::{Entry, Found};
-use super::hops::{Directory, Journey, Refused};
+use super::hops::{Asker, Directory, Journey, ORIGINS_ID, Refused};
 use super::host::Surroundings;
 use super::reply::Answered;
 use super::sessions::SessionEntry;
@@ -177,8 +177,12 @@ impl<'e, F: Fabric, L: Loader> Leader<'e, F, L> {
             return; // Whoever sent it has been told.
         }
         let Some(session) = &self.session else { return };
+        let asked = header.flags.contains(Flags::ASKED);
         let answered = Answered {
-            session: journey.as_ref().map_or(session, |it| &it.directory.session),
+            session: match &journey {
+                Some(journey) if !asked => &journey.directory.session,
+                _ => session,
+            },
             call: header.call,
             prefix: header.code,
             foreseen: None,
@@ -382,6 +386,21 @@ impl<'e, F: Fabric, L: Loader> Leader<'e, F, L> {
         let shows = header.flags.contains(Flags::SHOW);
         let context = match journey {
             None => CallContext::new(Arc::clone(session), header, payload_len),
+            Some(journey) if header.flags.contains(Flags::ASKED) => {
+                match asked_context(journey, session, header, &body[..payload_len]) {
+                    Some(context) => context,
+                    None => {
+                        let message = "the payload lacks the number of the origin's call";
+                        let to = Answered {
+                            session,
+                            call: header.call,
+                            prefix: header.code,
+                            foreseen: None,
+                        };
+                        return self.engine.send_error(to, ErrorCode::BAD_PAYLOAD, message);
+                    }
+                }
+            }
             Some(journey) => {
                 let origin = Arc::clone(&journey.directory.session);
                 let sender = (header.kind == Kind::Hop).then(|| Arc::clone(session));
@@ -406,7 +425,10 @@ impl<'e, F: Fabric, L: Loader> Leader<'e, F, L> {
                     self.run_many(header, calls);
                 }
             }
-            Found::Ready(entry, mut job) if self.runs_here(&entry) => {
+            // Somebody else's code waits for what was asked, and may wait for this node's, too: not here.
+            Found::Ready(entry, mut job)
+                if job.context.asked.is_none() && self.runs_here(&entry) =>
+            {
                 self.entry = Some(entry);
                 let journey = job.context.journey.take();
                 self.run(header, &mut job.body[..payload_len], journey);
@@ -464,11 +486,29 @@ impl<'e, F: Fabric, L: Loader> Leader<'e, F, L> {
     }
 }
 
+/// What is known of a call that another node's code waits for. `None` if its payload is too short for one.
+fn asked_context(
+    journey: Journey,
+    sender: &Arc<SessionEntry>,
+    header: &Header,
+    payload: &[u8],
+) -> Option<CallContext> {
+    let (own, origins) = payload.split_last_chunk::<ORIGINS_ID>()?;
+    let origin = Arc::clone(&journey.directory.session);
+    let asker = Asker {
+        session: Arc::clone(sender),
+        number: header.call,
+    };
+    let context = CallContext::new(origin, header, own.len());
+    let context = context.on(journey, Some(Arc::clone(sender)));
+    Some(context.asked_by(asker, u64::from_le_bytes(*origins)))
+}
+
 /// Whether such a frame comes from a node that this one sends calls to.
 fn is_of_link(kind: Kind) -> bool {
     matches!(
         kind,
-        Kind::NeedCode | Kind::Error | Kind::Value | Kind::SegmentGone
+        Kind::NeedCode | Kind::Error | Kind::Throw | Kind::Value | Kind::SegmentGone
     )
 }
 
@@ -531,6 +571,7 @@ impl CallContext {
             stages: None,
             journey: None,
             sender: None,
+            asked: None,
         }
     }
 

@@ -27,7 +27,7 @@ const PIECE: usize = 4 << 20;
 /// How long a thread that waits for a link sleeps between two looks.
 const NAP: Duration = Duration::from_micros(100);
 /// Ids of questions over a link have this bit, which those of an origin's calls do not have.
-const QUESTION: u64 = 1 << 63;
+pub(super) const QUESTION: u64 = 1 << 63;
 
 /// The right to use a segment at the other end of a link. Whoever uses it holds it.
 struct Grant {
@@ -175,7 +175,7 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
     }
 
     /// The link to a node, made now if there is none.
-    fn link_to(&self, directory: &Directory, node: u32) -> Result<Arc<Link>, Denied> {
+    pub(super) fn link_to(&self, directory: &Directory, node: u32) -> Result<Arc<Link>, Denied> {
         let address = directory.address(node).ok_or(Denied::Unreachable)?;
         let start = Instant::now();
         self.want_link(address)?;

@@ -24,7 +24,7 @@ pub(super) const NO_TOKEN: Token = Token(0);
 /// Which call an answer is for.
 #[derive(Clone, Copy)]
 pub(super) struct Answered<'a> {
-    pub(super) session: &'a SessionEntry,
+    pub(super) session: &'a Arc<SessionEntry>,
     pub(super) call: u64,
     pub(super) prefix: CodePrefix,
     /// The answer's header, if it was made beforehand, with this session's key.
@@ -52,7 +52,20 @@ impl Answered<'_> {
 }
 
 impl CallContext {
+    /// Whoever waits for it.
     pub(super) fn answered(&self) -> Answered<'_> {
+        match &self.asked {
+            None => self.of_origin(),
+            Some(asker) => Answered {
+                session: &asker.session,
+                call: asker.number,
+                ..self.of_origin()
+            },
+        }
+    }
+
+    /// The origin, whoever waits.
+    pub(super) fn of_origin(&self) -> Answered<'_> {
         Answered {
             session: &self.session,
             call: self.call,

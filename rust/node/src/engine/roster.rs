@@ -33,6 +33,8 @@ struct Inner<J> {
     vacant: bool,
     idle: usize,
     threads: usize,
+    /// Threads that are not counted now: their jobs wait for other nodes.
+    paused: usize,
     stop: bool,
 }
 
@@ -44,6 +46,7 @@ impl<J> Roster<J> {
                 vacant: true,
                 idle: 0,
                 threads: 0,
+                paused: 0,
                 stop: false,
             }),
             news: Condvar::new(),
@@ -82,6 +85,25 @@ impl<J> Roster<J> {
     /// Uncounts a thread that ended by itself.
     pub(crate) fn discharge(&self) {
         self.inner.lock().threads -= 1;
+    }
+
+    /// The calling thread begins to wait for what other nodes do, and is not counted meanwhile: others may take its place. `false`
+    /// if `most` do so already.
+    pub(crate) fn pause(&self, most: usize) -> bool {
+        let mut inner = self.inner.lock();
+        let may = inner.paused < most;
+        if may {
+            inner.paused += 1;
+            inner.threads = inner.threads.saturating_sub(1);
+        }
+        may
+    }
+
+    /// The calling thread goes on after [`Roster::pause`].
+    pub(crate) fn resume(&self) {
+        let mut inner = self.inner.lock();
+        inner.paused -= 1;
+        inner.threads += 1;
     }
 
     /// What the calling thread is to do next. It leaves if there has been nothing for `patience` and there are more than
@@ -156,7 +178,8 @@ impl<J> Roster<J> {
 
     /// Number of threads.
     pub(crate) fn threads(&self) -> usize {
-        self.inner.lock().threads
+        let inner = self.inner.lock();
+        inner.threads + inner.paused
     }
 }
 
@@ -194,6 +217,19 @@ mod tests {
             panic!("the lead was vacant again")
         };
         assert!(roster.leads(new) && new != old);
+    }
+
+    #[test]
+    fn who_waits_for_other_nodes_is_not_counted() {
+        let roster: Roster<()> = Roster::new();
+        assert!(roster.enlist(1) && roster.pause(1));
+        assert!(!roster.pause(1), "no more than that may wait");
+        assert!(roster.enlist(1) && !roster.enlist(1));
+        assert_eq!(roster.threads(), 2);
+        roster.resume();
+        assert!(roster.pause(1));
+        roster.resume();
+        assert_eq!(roster.threads(), 2);
     }
 
     #[test]

@@ -111,6 +111,7 @@ fn kinds_flags_and_codes() {
         (Flags::TIMED, "TIMED"),
         (Flags::SHOW, "SHOW"),
         (Flags::MANY, "MANY"),
+        (Flags::ASKED, "ASKED"),
     ];
     let flags = flags.map(|(flag, name)| (u32::from(flag.0), name));
     assert_eq!(

@@ -156,6 +156,27 @@ fn only_calls_ask_to_be_shown_code() {
 }
 
 #[test]
+fn only_hops_are_asked_for_by_code_that_waits() {
+    let decoded = |kind, flags| {
+        let header = Header {
+            flags,
+            ..Header::new(kind)
+        };
+        let seen = Header::decode(&header.encode(&sample::keys().to_node, 8));
+        seen.map(|seen| assert_eq!(seen, header))
+    };
+    let both = Flags::ASKED.with(Flags::NO_REPLY);
+    for kind in Kind::ALL {
+        let expected = match kind {
+            Kind::Hop | Kind::NeedCode => Ok(()),
+            _ => Err(FrameError::Flags(Flags::ASKED.0)),
+        };
+        assert_eq!(decoded(kind, Flags::ASKED), expected);
+        assert_eq!(decoded(kind, both), Err(FrameError::Flags(both.0)));
+    }
+}
+
+#[test]
 fn only_calls_without_an_answer_are_many() {
     for kind in Kind::ALL {
         for (flags, fit) in [

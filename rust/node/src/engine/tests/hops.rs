@@ -1,6 +1,7 @@
 //! Calls that hop: several nodes and an origin in one process.
 
 use std::cell::{Cell, RefCell};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
@@ -304,6 +305,52 @@ fn a_panic_in_what_a_call_has_started_does_not_end_the_call() {
     cluster.held_up.set(false);
     cluster.settle();
     assert_eq!(value(&call), b"");
+}
+
+#[test]
+fn code_waits_for_what_it_calls() {
+    let cluster = Cluster::new(2, &EngineSettings::default());
+    cluster.tell();
+    let tour = cluster.call(&cluster.code("hops on a tour"), &[1, 2], 9);
+    cluster.settle();
+    assert_eq!(value(&tour), [1, 2]);
+    // Code that waits holds up the thread that drives all nodes, and so node 2 gets one of its own.
+    let other = &cluster.nodes[1].engine;
+    let over = AtomicBool::new(false);
+    let code = cluster.code("hops and asks");
+    let entries = [(2, 7), (2, 7), (2, 8), (2, 9), (2, 10), (3, 7), (1, 7)];
+    let calls = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let beat = Beat::default();
+            let mut leader = Leader::new(other, &beat);
+            while !over.load(Ordering::Relaxed) {
+                other.turn(&mut leader);
+                other.work_once();
+            }
+        });
+        let calls = entries.map(|(node, entry)| {
+            let call = cluster.call(&code, &[node, entry], 9);
+            let settled = cluster.settle_for(100_000);
+            (call, settled)
+        });
+        over.store(true, Ordering::Relaxed);
+        calls
+    });
+    assert!(calls.iter().all(|(_, settled)| *settled));
+    let [first, again, thrown, forwards, panics, nowhere, itself] = calls.map(|(call, _)| call);
+    assert_eq!(value(&first), b"setyb emos");
+    assert_eq!(value(&again), b"setyb emos");
+    let Some(Outcome::Throw(graph)) = thrown.outcome() else {
+        panic!("nothing was thrown")
+    };
+    assert_eq!(graph, b"thrown over there");
+    assert_eq!(remote_code(&forwards), ErrorCode::UNSUPPORTED);
+    assert_eq!(remote_code(&panics), ErrorCode::INTERNAL);
+    assert_eq!(remote_code(&nowhere), ErrorCode::UNREACHABLE);
+    assert_eq!(remote_code(&itself), ErrorCode::UNREACHABLE);
+    let asked = cluster.nodes[0].engine.counters().asked.get();
+    assert_eq!(asked, 5, "those that left the node");
+    assert_eq!(cluster.compiled(), [2, 2], "code came along once");
 }
 
 #[test]

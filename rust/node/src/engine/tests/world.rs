@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use bitcode_client::{Call, CallOptions, CallState, Client, ClientError, Code, Outcome};
 use bitcode_client::{Session, Terms};
-use bitcode_jit::{Host, Onward, Place};
+use bitcode_jit::{Answer, Host, Onward, Place};
 use bitcode_transport::{MemoryFabric, MemoryHub, Segment};
 use bitcode_wire::archive::{Archive, Image, ImageKind};
 use bitcode_wire::code::CodeId;
@@ -137,6 +137,34 @@ impl Program for Word {
                     Ran::Value
                 } else {
                     Ran::Stopped
+                }
+            }
+            "hops and asks" if place.entry == 7 => {
+                output.extend(payload.iter().rev());
+                Ran::Value
+            }
+            "hops and asks" if place.entry == 8 => {
+                output.extend_from_slice(b"thrown over there");
+                Ran::Thrown
+            }
+            "hops and asks" if place.entry == 9 => Ran::Forward(Onward { node: 1, entry: 7 }),
+            "hops and asks" if place.entry == 10 => panic!("as told"),
+            // Calls the node and the entry that its first bytes say, and returns what it hears.
+            "hops and asks" => {
+                let onward = Onward {
+                    node: payload[0].into(),
+                    entry: payload[1].into(),
+                };
+                match host.call(onward, b"some bytes") {
+                    Some(Answer::Value(bytes)) => {
+                        output.extend(bytes);
+                        Ran::Value
+                    }
+                    Some(Answer::Thrown(bytes)) => {
+                        output.extend(bytes);
+                        Ran::Thrown
+                    }
+                    None => Ran::Stopped,
                 }
             }
             // Starts on node 1 what panics, and goes on to node 2.
