@@ -37,7 +37,7 @@ test: setup ## every suite; the last line says how many passed
 	@bash test/all.sh
 
 .PHONY: bench
-bench: build ## benchmarks, all or NAME=latency|cold|speed|alloc|bandwidth|archive|xrdma
+bench: build ## benchmarks, all or NAME=latency|cold|load|speed|alloc|bandwidth|archive|xrdma
 	@$(tools) && "$$CARGO" build --release --locked -p bitcode-bench && \
 	    "$$JULIA" --startup-file=no --project=. bench/run.jl $(NAME)
 

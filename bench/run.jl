@@ -1,6 +1,6 @@
 # Every figure of BitCode.jl, measured in one run on one machine: `make bench`, or `make bench NAME=latency`.
 #
-#     julia --project=. bench/run.jl [--quick] [latency|cold|speed|alloc|bandwidth|archive|xrdma]…
+#     julia --project=. bench/run.jl [--quick] [latency|cold|load|speed|alloc|bandwidth|archive|xrdma]…
 #
 # `--quick` goes through everything with too few rounds to say anything: the tests see to it that it still runs.
 # Absolute numbers depend on the machine and on what else it does, so each is held against a rival that is measured in the same
@@ -14,6 +14,7 @@ include("raw.jl")
 include("latency.jl")
 include("stages.jl")
 include("cold.jl")
+include("load.jl")
 include("speed.jl")
 include("alloc.jl")
 include("bandwidth.jl")
@@ -21,7 +22,7 @@ include("archive.jl")
 include("increments.jl")
 include("xrdma.jl")
 
-const BENCHMARKS = ["archive" => bench_archive, "latency" => bench_latency, "cold" => bench_cold, "speed" => bench_speed,
+const BENCHMARKS = ["archive" => bench_archive, "latency" => bench_latency, "cold" => bench_cold, "load" => bench_load, "speed" => bench_speed,
                     "alloc" => bench_alloc, "bandwidth" => bench_bandwidth, "xrdma" => bench_xrdma]
 
 function main(arguments)

@@ -6,6 +6,8 @@
 # Files that mostly compile, one thing after the other, run BITCODE_TEST_JOBS at a time (two, where there are two processors). What has
 # many processes of its own, or measures memory, has the machine to itself.
 
+import Dates
+
 const HERE = @__DIR__
 const ROOT = dirname(HERE)
 const DEADLINE = 1800 # seconds for one file
@@ -16,6 +18,9 @@ const ALONE = ("leak_tests.jl",)
 
 # What conformance files said: "tier: 12 of 13, 2 refused, …". Shown at the end.
 const CONFORMANCE = String[]
+
+# What they said last, for each Julia that ran them on this clone: a file for each version, with a line "tier\tday\twhat it said" for each tier.
+const CONFORMANCE_KEPT = joinpath(get(ENV, "CARGO_TARGET_DIR", joinpath(ROOT, "target")), "conformance")
 
 in_folder(folder, ending) = isdir(folder) ? [joinpath(folder, file) for file in sort(readdir(folder)) if endswith(file, ending)] : String[]
 
@@ -67,6 +72,40 @@ function reported(path; side_by_side = false)
     return path => (passed, failed)
 end
 
+# Each tier as this Julia has it now, and below it as others had it, on the day that is said there.
+function show_conformance()
+    isempty(CONFORMANCE) && return
+    file = keep_conformance()
+    println("Conformance: calls that end as they do locally, per tier, with each Julia that was tried on this clone")
+    kept = [name[1:end-4] => kept_conformance(joinpath(CONFORMANCE_KEPT, name)) for name in sort(readdir(dirname(file))) if endswith(name, ".txt")]
+    for line in CONFORMANCE
+        tier = first(split(line, ": "))
+        println("  ", tier)
+        for (julia, tiers) in kept
+            haskey(tiers, tier) || continue
+            day, said = tiers[tier]
+            println("    ", rpad(julia, 16), rpad(julia == this_julia() ? "now" : day, 12), said)
+        end
+    end
+end
+
+this_julia() = "Julia $VERSION"
+
+# "tier" => ("day", "what it said")
+kept_conformance(file) = Dict{String,Tuple{String,String}}(String(tier) => (String(day), String(said)) for (tier, day, said) in split.(eachline(file), '\t'))
+
+# Tiers that did not run this time stay as they were.
+function keep_conformance()
+    file = joinpath(mkpath(CONFORMANCE_KEPT), this_julia() * ".txt")
+    tiers = isfile(file) ? kept_conformance(file) : Dict{String,Tuple{String,String}}()
+    for line in CONFORMANCE
+        tier, said = split(line, ": "; limit = 2)
+        tiers[tier] = (string(Dates.today()), said)
+    end
+    write(file, join(string(tier, '\t', join(tiers[tier], '\t'), '\n') for tier in sort!(collect(keys(tiers)))))
+    return file
+end
+
 runs_side_by_side(path) = JOBS > 1 && basename(dirname(path)) in SIDE_BY_SIDE && !(basename(path) in ALONE)
 
 function main(names)
@@ -76,8 +115,7 @@ function main(names)
     results = [asyncmap(path -> reported(path; side_by_side = true), reverse!(filter(runs_side_by_side, files)); ntasks = JOBS)
                map(reported, filter(!runs_side_by_side, files))]
     println()
-    isempty(CONFORMANCE) || println("Conformance: calls that end as they do locally, per tier")
-    foreach(line -> println("  ", line), CONFORMANCE)
+    show_conformance()
     println()
     for (path, (passed, failed)) in results
         println(rpad(relpath(path, ROOT), 44), lpad(passed, 6), " passed", failed > 0 ? lpad(failed, 6) * " failed" : "")
