@@ -150,6 +150,24 @@ is_no_type(@nospecialize(T)) = isconcretetype(T) && !(T <: Type)
 compares_no_types(body::Body, @nospecialize(f), operands) =
     f === (<:) && length(operands) == 2 && any(operand -> is_no_type(operand_type(body, operand)), operands)
 
+# `T <: Complex` where `T` is one of a few types that are known: which of them are subtypes is known, too.
+@generated is_one_of(T, ::Val{S}) where {S<:Tuple} = foldr((X, rest) -> :(T === $X || $rest), fieldtypes(S); init = false)
+function known_subtypes(body::Body, @nospecialize(f), operands)
+    (f === (<:) || f === isa) && length(operands) == 2 || return nothing
+    T, super = operand_type(body, operands[1]), constant(body, operands[2])
+    # `of isa Union{Type{Month},Type{Year}}`: the types themselves.
+    f === isa && return super === nothing ? nothing : types_meant(something(super))
+    T isa Union && all(is_type_type, Base.uniontypes(T)) && super !== nothing && something(super) isa Type || return nothing
+    among = [M.parameters[1] for M in Base.uniontypes(T)]
+    return Val(Tuple{filter(X -> X <: something(super), among)...})
+end
+
+function types_meant(@nospecialize(T))
+    members = Base.uniontypes(T)
+    length(members) > 1 && all(M -> is_type_type(M) && isconcretetype(M.parameters[1]), members) || return nothing
+    return Val(Tuple{(M.parameters[1] for M in members)...})
+end
+
 # Floating-point numbers are printed by way of a buffer that is kept for each task; here it is made anew.
 digits_buffer() = Vector{UInt8}(undef, 309 + 17)
 

@@ -6,6 +6,39 @@ using BitCode: Capture
 outcome(f, arguments...) = try f(arguments...) catch e sprint(showerror, e) end
 same(a, b) = typeof(a) === typeof(b) && isequal(a, b)
 
+@testset "days of the week" begin
+    from = Date(2019, 12, 20):Day(1):Date(2020, 3, 10)
+    for date in from, dow in (1, 4, 7), moment in (date, DateTime(date) + Hour(5)), same_day in (false, true)
+        @test Capture.weekday_from(same_day, tonext, moment, dow) === tonext(moment, dow; same = same_day)
+        @test Capture.weekday_from(same_day, toprev, moment, dow) === toprev(moment, dow; same = same_day)
+    end
+    for date in from, dow in 1:7, of in (Month, Year)
+        @test Capture.weekday_from(of, tofirst, date, dow) === tofirst(date, dow; of = of)
+        @test Capture.weekday_from(of, tolast, date, dow) === tolast(date, dow; of = of)
+    end
+    @test outcome(Capture.weekday_from, false, tonext, first(from), 8) == outcome(tonext, first(from), 8)
+end
+
+@testset "pieces of arrays" begin
+    rng = MersenneTwister(7)
+    piece() = rand(rng, Any[3, 2.5, [1, 2], [1.5], Int[], [1 2; 3 4], [5.0 6.0], 1:2, [1 2]', view([1, 2, 3], 2:3)])
+    # Later versions have no such function.
+    if VERSION < v"1.6"
+        equal = given = 0
+        for _ in 1:2000
+            pieces, dims = [piece() for _ in 1:rand(rng, 1:4)], rand(rng, (1, 2, 3, (1, 2)))
+            expected = outcome((pieces...) -> cat(pieces...; dims = dims), pieces...)
+            expected isa Array || continue
+            made = Capture.placed_pieces(zero(expected), size(expected), Base.dims2cat(dims), pieces...)
+            equal, given = equal + same(made, expected), given + 1
+        end
+        @test equal == given > 1000
+    end
+    for a in ([1, 2, 3], ["a" "b"; "c" "d"], 1:3, Int[], rand(rng, 2, 3, 2)), inner in ((2,), (1,), (2, 3), (0,), (1, 2, 2), (-1,)), outer in ((2,), (1, 2), (3, 1, 1), (0,), (2, 1, 2, 2), (-2,))
+        @test same(outcome(Capture.repeated, a, inner, outer), outcome(Base._repeat, a, inner, outer))
+    end
+end
+
 @testset "formats of dates" begin
     rng = MersenneTwister(20200229)
     codes = collect("yYmuUedEHIMSsp")

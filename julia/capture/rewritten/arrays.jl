@@ -71,3 +71,33 @@ function accumulate_row!(op, to, from, places, step)
         to[i] = op(to[i-step], from[i])
     end
 end
+
+# What is left of `[1; v; 2]`, `hcat(v, A)`, `cat(a, b; dims = Val(2))`… with pieces of different types, once their place is made. `along` says along which
+# dimensions the pieces lie one behind the other.
+function placed_pieces(to::Array{T,N}, shape::NTuple{N,Int}, along::Tuple{Vararg{Bool}}, pieces...) where {T,N}
+    place_pieces!(to, shape, ntuple(d -> d <= length(along) && along[d], Val(N)), ntuple(d -> 0, Val(N)), pieces...)
+    return to
+end
+place_pieces!(to::Array, shape, along, offsets) = nothing
+function place_pieces!(to::Array{T,N}, shape, along, offsets, piece, rest...) where {T,N}
+    places = ntuple(d -> along[d] ? offsets[d] .+ Base.cat_indices(piece, d) : 1:shape[d], Val(N))
+    piece isa AbstractArray ? (to[places...] = piece) : fill!(view(to, places...), piece)
+    place_pieces!(to, shape, along, ntuple(d -> along[d] ? offsets[d] + Base.cat_size(piece, d) : offsets[d], Val(N)), rest...)
+    return nothing
+end
+
+# What is left of `repeat(a; inner, outer)` once its keywords are known.
+function repeated(a::AbstractArray{T,N}, inner::Tuple{Vararg{Integer}}, outer::Tuple{Vararg{Integer}}) where {T,N}
+    any(<(0), inner) && Base._negreperr("inner")
+    any(<(0), outer) && Base._negreperr("outer")
+    shape = Base.rep_shapes(a, inner, outer)[1]
+    made = similar(a, shape)
+    # Julia 1.5 cannot do these, and says so.
+    lacking = 1 < length(inner) < length(shape) && !isempty(made) && any(!isequal(1), inner)
+    lacking && any(d -> shape[d] > 1, length(inner)+1:length(shape)) && throw(BoundsError(made, map(n -> 1:n, inner)))
+    for I in CartesianIndices(shape)
+        from = ntuple(d -> mod(div(I[d] - 1, d <= length(inner) ? inner[d] : 1), size(a, d)) + 1, Val(N))
+        made[I] = a[CartesianIndex(from)]
+    end
+    return made
+end

@@ -6,6 +6,9 @@ function register_rewritten!()
     isdefined(Base, :_extrema_dims) && (FUNCTION_STAND_INS[Base._extrema_dims] = extrema_along)
     # Later versions say other things of dimensions that are not there, and need no help.
     VERSION < v"1.6" && foreach(f -> FUNCTION_STAND_INS[f] = reversed_along, parts_of(Base, "reverse"))
+    # Later versions go through the pieces in this way themselves.
+    VERSION < v"1.6" && (FUNCTION_STAND_INS[Base.__cat] = placed_pieces)
+    isdefined(Base, :_repeat) && (FUNCTION_STAND_INS[Base._repeat] = repeated)
     isdefined(Base, :_accumulate!) && (FUNCTION_STAND_INS[Base._accumulate!] = accumulated_along)
     for (_, m) in Base.loaded_modules
         nameof(m) === :Base64 || continue

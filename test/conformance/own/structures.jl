@@ -389,3 +389,12 @@ entry_of_table(key) = NUMERALS[key]
 total_of_list(without) = sum(pair[2] for pair in LIST if pair[1] != without)
 tags_of_structs(k) = (TAGGED[k].name, TAGGED[k].tags, TAGGED[k].weight)
 longest_of_structs(least) = maximum(t -> max(least, length(t.name)), TAGGED)
+between_numbers(v) = [1; v; 2]
+beside_row(v) = [1 v' 2.5]
+ends_with_range(v, n) = vcat(v, 1:n, view(v, 1:1), 'a')
+texts_after(text, texts) = vcat(text, texts)
+beside_matrix(v, A) = hcat(v, A)
+in_the_corner(A, B) = cat(A, B; dims = Val((1, 2)))
+each_twice(v) = repeat(v; inner = 2, outer = 2)
+tiled(A, n) = repeat(A; outer = (n, 1, 2))
+largest_eigenvalue(A) = eigmax(A)

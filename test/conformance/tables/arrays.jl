@@ -148,6 +148,24 @@
     offset_sum(3)
 end
 
+@calls "arrays: of pieces" begin
+    between_numbers([3.0, 1.0])
+    between_numbers([1, 2])
+    between_numbers(Int[])
+    beside_row([3, 1])
+    ends_with_range([1, 2], 3)
+    texts_after("a", ["b", "c"])
+    beside_matrix([1.0, 2], [1 2; 3 4])
+    beside_matrix([1.0], [1 2; 3 4])
+    in_the_corner([1 2; 3 4], [7 8.5])
+    each_twice([1, 2])
+    each_twice(["a", "b"])
+    tiled([1 2; 3 4], 2)
+    tiled([1 2; 3 4], -2)
+    largest_eigenvalue([2.0 1; 1 2])
+    largest_eigenvalue([0.0 1; -1 0])
+end
+
 @calls "arrays: sums of floats" (≈) begin
     sum(collect(0.1:0.1:100.0))
     sum(sin, collect(0.1:0.1:100.0))

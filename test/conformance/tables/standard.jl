@@ -507,6 +507,16 @@ end
     monthname(13)
 end
 
+@calls "standard library: days of the week" begin
+    tonext(Date(2020, 2, 29), 1)
+    tonext(Date(2020, 2, 29), 6; same = true)
+    tonext(DateTime(2020, 2, 29, 7), 6)
+    tonext(Date(2020, 2, 29), 8)
+    toprev(Date(2020, 2, 29), 3)
+    tofirst(Date(2020, 2, 29), 3)
+    tolast(Date(2020, 2, 29), 5; of = Year)
+end
+
 @calls "standard library: dates that are read" begin
     Date("2020-02-29")
     Date("29.02.2020", dateformat"d.m.y")
