@@ -142,8 +142,10 @@ pub(crate) unsafe extern "C" fn bc_call(node: i64, entry: i64, length: *mut i64)
         // SAFETY: the caller's promise.
         unsafe { leave_stopped(state) }
     }
+    // Nothing is borrowed while there may be no memory, which is a jump.
+    let bytes = call.answer.borrow().len();
     // SAFETY: the caller's promise.
-    let (memory, _) = unsafe { buffer(call.answer.borrow().len() + CACHE_ALIGN) };
+    let (memory, _) = unsafe { buffer(bytes + CACHE_ALIGN) };
     let start = round_up(memory as usize, CACHE_ALIGN) - memory as usize;
     let answer = call.answer.take();
     let memory = memory.wrapping_add(start);
