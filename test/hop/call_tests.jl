@@ -31,7 +31,13 @@ starts(k, counts) = (call(k, (k, counts) -> (spawn(k, counts -> (fetch_add(count
 prints(k) = call(k, () -> (println("from there"); here()))
 many(k, n) = (s = 0; for i in 1:n s += call(k, abs2, i) end; s)
 for_ever(n) = call(next(), for_ever, n + 1)::Int
-slow(k) = call(k, () -> (sleep(30); here()))
+# Says in the first word that it has begun, and goes on once the second one is set.
+function held(words)
+    fetch_add(words, 1, 1)
+    while fetch_add(words, 2, 0) == 0 end
+    return here()
+end
+waits_for(k, words) = call(k, held, words)
 adds_there(k, v) = call(k, v -> (push!(v, 4); length(v)), v) + length(v)
 large_there(k, n) = (v = call(k, n -> [string("word ", i) for i in 1:n], n); w = call(k, n -> (collect(1:n), "s"), n)[1]; push!(w, 5); push!(v, "x"); (length(v), v[n], sum(w)))
 any_there(k, v) = call(k, v -> v[1], v)
@@ -92,7 +98,11 @@ end
     @test code_of(() -> @remote ns[1] goes_on(2)) == :unsupported
     @test code_of(() -> @remote within(ns[1]; hops = 50) for_ever(0)) == :hop_budget
     @test code_of(() -> @remote ns[1] for_ever(0)) == :fan_out
-    @test code_of(() -> @remote within(ns[1]; deadline = 0.3) slow(2)) in (:deadline, :timeout)
+    words = BitCode.alloc(ns[3], Int, 2)
+    @test code_of(() -> @remote within(ns[1]; deadline = 0.3) waits_for(2, words)) in (:deadline, :timeout)
+    words[2] = 1
+    @test (@remote ns[1] waits_for(2, words)) == 2
+    close(words)
     @test (@remote ns[1] any_there(2, Any[1])) == 1
     @test (@remote ns[1] sum_there(2, 3, 4)) == 7
 end
@@ -101,8 +111,9 @@ end
     spare = launch()
     k = Hop.number(spare)
     @test (@remote ns[1] sum_there(k, 1, 2)) == 3
-    waiting = remotecall(slow, ns[1], k)
-    sleep(0.5)
+    words = BitCode.alloc(ns[3], Int, 2)
+    waiting = remotecall(waits_for, ns[1], k, words)
+    @test eventually(() -> words[1] == 1)
     kill(spare.process.process, 9)
     @test code_of(() -> fetch(waiting)) in (:unreachable, :peer_died)
     @test (@remote ns[1] sum_there(2, 1, 2)) == 3
