@@ -4,19 +4,10 @@ using BitCode, Test
 using BitCode: Hop
 
 include("../node/waiting.jl")
+include("cycle.jl")
 
 const EMULATES = Sys.ARCH === :x86_64 && isfile(joinpath(BitCode.aarch64_directory(), "bitcode-node")) && Sys.which("qemu-aarch64-static") !== nothing
 EMULATES || println("SKIPPED: nodes of aarch64 among the others (make node-aarch64)")
-
-# One cycle through 1:n in an order that jumps about.
-function one_cycle(n)
-    order = sortperm([hash(i) for i in 1:n])
-    table = zeros(Int, n)
-    for k in 1:n
-        table[order[k]] = order[mod1(k + 1, n)]
-    end
-    return table
-end
 
 walk(table, i, steps) = steps == 0 ? i : walk(table, table[i], steps - 1)
 

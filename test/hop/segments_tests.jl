@@ -5,16 +5,7 @@ using BitCode: BitCodeError, Hop, RemoteException
 using BitCode.Hop: forward, here, localindices, localpart, nnodes, owner
 
 include("../node/waiting.jl")
-
-# A permutation of 1:n without short cycles: each element is the next index.
-function ring(n)
-    order = sortperm([hash(i) for i in 1:n])
-    table = zeros(Int, n)
-    for k in 1:n
-        table[order[k]] = order[mod1(k + 1, n)]
-    end
-    return table
-end
+include("cycle.jl")
 
 function walk(table, i, steps)
     for _ in 1:steps
@@ -57,7 +48,7 @@ for transport in ("shm", "tcp")
 
         @testset "a pointer chase over $k nodes" for k in 1:3
             n = 1000
-            table = ring(n)
+            table = one_cycle(n)
             s = BitCode.alloc(ns[1:k], Int, n)
             copyto!(s, table)
             for steps in (0, 1, 2, 3, 64, 1000)
