@@ -6,15 +6,19 @@
 using Libdl: Libdl
 
 """
-    BitCodeError(code::Symbol, message::String)
+    BitCodeError(code::Symbol, message::String, trail = Int[])
 
 A call or a connection that failed for a reason that is not the shipped function's own: the node died, the key is wrong, time ran
-out, the code could not be linked there… `code` names the reason (`:peer_died`, `:auth_failed`, `:timeout`, …).
+out, the code could not be linked there… `code` names the reason (`:peer_died`, `:auth_failed`, `:timeout`, …). `trail` says where a call went
+that moved from node to node: their numbers in order, as [`BitCode.Hop.here`](@ref) says them, with 0 for hops that nobody remembers.
 """
 struct BitCodeError <: Exception
     code::Symbol
     message::String
+    trail::Vector{Int}
 end
+
+BitCodeError(code::Symbol, message::AbstractString) = BitCodeError(code, message, Int[])
 
 Base.showerror(io::IO, e::BitCodeError) = print(io, "BitCodeError (", replace(string(e.code), '_' => ' '), "): ", e.message)
 
@@ -114,6 +118,7 @@ const SHOW = UInt32(8)
 @bc bc_call_notify(call::Handle, callback::Ptr{Cvoid}, argument::Ptr{Cvoid})::Cint
 @bc bc_call_wait(call::Handle, timeout_ns::UInt64)::Cint
 @bc bc_call_timings(call::Handle, out::Ref{Timings})::Cint
+@bc bc_call_trail(call::Handle)::Ptr{UInt8}
 @bc bc_call_free(call::Handle)::Cint
 @bc bc_output_notify(client::Handle, callback::Ptr{Cvoid}, argument::Ptr{Cvoid})::Cint
 @bc bc_output_take(client::Handle, out::Ref{Output}, buffer::Ptr{UInt8}, capacity::Csize_t)::Cint
@@ -301,6 +306,17 @@ function call_error(call::API.Handle)
     message = API.bc_call_error(call, code)
     message == C_NULL && return BitCodeError(:internal, "a call failed without a message")
     return BitCodeError(code_name(code[]), unsafe_string(message))
+end
+
+# Where a call went that has failed, as libbitcode's JSON says it; `nothing` of a call that cannot have moved.
+function call_trail(call::API.Handle)
+    text = API.bc_call_trail(call)
+    text == C_NULL && return nothing
+    try
+        return parse_json(unsafe_string(text))
+    finally
+        API.bc_string_free(text)
+    end
 end
 
 # `libuv` wakes the task that waits for `async`; that is all it does, so any thread may call it.

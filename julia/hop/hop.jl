@@ -192,10 +192,10 @@ end
 @inline function ask(node::Int64, entry::Int64, values::T, ::Type{R}) where {T<:Tuple,R}
     bytes = Ref{Int64}(0)
     if is_graph(T)
-        base = ccall("extern bc_call_graph", llvmcall, Int64, (Int64, Int64, Any, Ptr{Int64}), node, entry, values, bytes)
+        base = ccall("extern bc_ask_graph", llvmcall, Int64, (Int64, Int64, Any, Ptr{Int64}), node, entry, values, bytes)
     else
         write_room(values)
-        base = ccall("extern bc_call", llvmcall, Int64, (Int64, Int64, Ptr{Int64}), node, entry, bytes)
+        base = ccall("extern bc_ask", llvmcall, Int64, (Int64, Int64, Ptr{Int64}), node, entry, bytes)
     end
     # It lies in memory of the call, for as long as anything refers to it.
     arrived = Arrived(Ptr{UInt8}(base), bytes[], Ptr{Cvoid}(ccall("extern bc_running", llvmcall, Int64, ())))

@@ -140,7 +140,7 @@ function Capture.archive_for(shipped::Shipped, name::String, client::Client)
 end
 
 # What code imports that goes on to other nodes.
-const MOVING = ("bc_call", "bc_call_graph", "bc_forward", "bc_forward_graph", "bc_spawn", "bc_spawn_graph")
+const MOVING = ("bc_ask", "bc_ask_graph", "bc_forward", "bc_forward_graph", "bc_spawn", "bc_spawn_graph")
 
 image_of(client::Client) = isempty(client.native) ? (isempty(client.arch) ? :bitcode : Symbol(client.arch)) : client.native
 

@@ -8,7 +8,7 @@ use bitcode_wire::archive::Archive;
 use bitcode_wire::error::ErrorPayload;
 use bitcode_wire::frame::{
     Directory, HEADER_LEN, Header, OutputPayload, OutputTaken, Payloads, SegmentGone, SegmentGrant,
-    SegmentRequest, SessionKey, StageTimings, View,
+    SegmentRequest, SessionKey, StageTimings, Steps, TrailRequest, View,
 };
 use bitcode_wire::handshake::{Answer, Hello, Preamble};
 use bitcode_wire::library::Library;
@@ -225,6 +225,25 @@ pub(crate) fn directory(data: &[u8]) -> bool {
         Err(error) => {
             assert!(!error.to_string().is_empty());
             false
+        }
+    }
+}
+
+/// The question where a call went, and the answer.
+pub(crate) fn trail(data: &[u8]) -> bool {
+    let request = TrailRequest::decode(data);
+    if let Ok(request) = &request {
+        assert!(request.encode() == data, "a TRAIL has one spelling");
+    }
+    match Steps::decode(data) {
+        Ok(steps) => {
+            let bytes = Steps::encode(&steps).expect("what decodes also encodes");
+            assert!(bytes == data, "steps have one spelling");
+            true
+        }
+        Err(error) => {
+            assert!(!error.to_string().is_empty());
+            request.is_ok()
         }
     }
 }

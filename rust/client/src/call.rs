@@ -10,6 +10,7 @@ use bitcode_transport::Fabric;
 use crate::client::Handle;
 use crate::core::Ended;
 use crate::slot::{Ending, Notify, Slot};
+use crate::trail::TrailSought;
 use crate::{CallState, ClientError, Timings};
 
 /// How long [`Call::wait`] drives the transport itself before it sleeps.
@@ -81,6 +82,13 @@ impl<F: Fabric> Call<F> {
     /// Where the time went; `None` while the call is pending.
     pub fn timings(&self) -> Option<Timings> {
         self.ended().map(|ended| ended.timings)
+    }
+
+    /// Asks all nodes that the call may have been on where it went from there. `None` if it cannot have hopped, has not ended yet, or has
+    /// ended with a value.
+    pub fn seek_trail(&self) -> Option<TrailSought<F>> {
+        let traced = self.ended()?.traced.as_ref()?;
+        Some(TrailSought::ask(&self.handle, traced))
     }
 
     fn ended(&self) -> Option<&Ended> {

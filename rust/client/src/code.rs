@@ -11,8 +11,8 @@ use crate::ClientError;
 
 /// What code imports that deals with other nodes.
 const HOPPING: [&str; 11] = [
-    "bc_call",
-    "bc_call_graph",
+    "bc_ask",
+    "bc_ask_graph",
     "bc_forward",
     "bc_forward_graph",
     "bc_get",

@@ -19,6 +19,7 @@ use crate::output::OutputQueue;
 use crate::session::SessionCore;
 use crate::slab::Slab;
 use crate::slot::{Bytes, CallState, Ending, Inner, Slot};
+use crate::trail::Traced;
 use crate::{CallOptions, ClientError, Code};
 
 /// What all sessions and calls of a client share.
@@ -52,6 +53,8 @@ pub(crate) struct Ended {
     pub(crate) ending: Ending,
     pub(crate) bytes: Bytes,
     pub(crate) timings: crate::Timings,
+    /// Of a call that may have hopped, and has failed.
+    pub(crate) traced: Option<Arc<Traced>>,
 }
 
 /// How many empty polls go by between two looks at the clock.
@@ -272,8 +275,18 @@ impl<F: Fabric> Core<F> {
         if !inner.finished {
             return None;
         }
+        let ending = inner.ending.take()?;
+        let traced = match (&ending, inner.directory.take()) {
+            (Ending::Value, _) | (_, None) => None,
+            (_, Some(directory)) => Some(Arc::new(Traced {
+                call: inner.call,
+                began: inner.session.clone(),
+                directory,
+            })),
+        };
         let ended = Ended {
-            ending: inner.ending.take()?,
+            ending,
+            traced,
             bytes: std::mem::replace(&mut inner.bytes, Bytes::EMPTY),
             timings: inner.timings,
         };

@@ -41,6 +41,17 @@ impl Directory {
         self.sessions.iter().any(|it| Arc::ptr_eq(it, session))
     }
 
+    /// The nodes by their numbers.
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = (u32, &Arc<SessionCore>)> {
+        (1..).zip(&self.sessions)
+    }
+
+    /// The number of a session's node.
+    pub(crate) fn number_of(&self, session: &Arc<SessionCore>) -> Option<u32> {
+        let mut nodes = self.nodes();
+        nodes.find_map(|(node, it)| Arc::ptr_eq(it, session).then_some(node))
+    }
+
     /// The session that a frame claims to be of. (Nodes number sessions by themselves, we number epochs: together they
     /// are unique.)
     pub(crate) fn speaker(&self, header: &Header) -> Option<&Arc<SessionCore>> {

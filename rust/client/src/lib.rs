@@ -9,7 +9,7 @@
 //! **What it must never know.** Julia, LLVM, what is inside a payload.
 //!
 //! Read `session.rs` (how a call is made), `core.rs` (begin, end, fail), `deliver.rs` (what an answer does), `output.rs` (what code prints), `post.rs` (calls that nobody waits for),
-//! `segment.rs` (memory of nodes), `directory.rs` (how nodes get to know each other), then
+//! `segment.rs` (memory of nodes), `directory.rs` (how nodes get to know each other), `trail.rs` (where a call went that failed), then
 //! `slab.rs` and `slot.rs` (where a call lives). A warm call allocates nothing and takes no contended lock.
 #![forbid(unsafe_code)]
 
@@ -30,6 +30,7 @@ mod session;
 mod slab;
 mod slot;
 mod stats;
+mod trail;
 
 pub use call::{Call, Outcome};
 pub use client::{Client, WayIn};
@@ -41,3 +42,4 @@ pub use segment::RemoteSegment;
 pub use session::{CallOptions, Session, Terms};
 pub use slot::{CallState, Notify, Timings};
 pub use stats::SessionStats;
+pub use trail::{Trail, TrailSought};

@@ -577,6 +577,15 @@ int32_t bc_call_wait(bc_pending *call,
                      uint64_t timeout_ns);
 
 /*
+ Where a call of code that hops went before it failed (BC_THROW, BC_ERROR), as a JSON object: `places`, the numbers of the nodes in
+ order, 0 for hops that nobody remembers; `silent`, those that were asked and did not answer; `addresses`, of nodes 1, 2, … The nodes are asked, which takes a second if one does not answer. Owned: free it with bc_string_free. NULL if the call has not failed, or cannot have hopped.
+
+ # Safety
+ `call` is NULL or a call that was not freed.
+ */
+char *bc_call_trail(const bc_pending *call);
+
+/*
  Where the time of a finished call went. BC_E_BAD_ARGUMENT while it is pending.
 
  # Safety

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bitcode_client::{Call, CallOptions, CallState, ClientError, Outcome};
 use bitcode_transport::Segment;
+use serde_json::json;
 use smallvec::SmallVec;
 
 use crate::client::TheFabric;
@@ -381,6 +382,33 @@ pub unsafe extern "C" fn bc_call_wait(call: *mut BcPending, timeout_ns: u64) -> 
             Ok(call) => call.wait(timeout) as i32,
             Err(_) => BC_ERROR,
         }
+    })
+}
+
+/// How long nodes may take to say where a call went. One that does not answer is left out.
+const TRAIL_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Where a call of code that hops went before it failed (BC_THROW, BC_ERROR), as a JSON object: `places`, the numbers of the nodes in
+/// order, 0 for hops that nobody remembers; `silent`, those that were asked and did not answer; `addresses`, of nodes 1, 2, … The nodes are asked, which takes a second if one does not answer. Owned: free it with bc_string_free. NULL if the call has not failed, or cannot have hopped.
+///
+/// # Safety
+/// `call` is NULL or a call that was not freed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bc_call_trail(call: *const BcPending) -> *mut c_char {
+    guarded(std::ptr::null_mut(), || {
+        // SAFETY: as this function demands.
+        let call = unsafe { borrow(call) };
+        let sought = call.and_then(|call| call.call.as_ref().ok()?.seek_trail());
+        let Some(sought) = sought else {
+            return std::ptr::null_mut();
+        };
+        let trail = sought.settle(TRAIL_PATIENCE);
+        let json = json!({
+            "places": trail.places.iter().map(|it| it.unwrap_or(0)).collect::<Vec<_>>(),
+            "silent": trail.silent,
+            "addresses": trail.addresses,
+        });
+        c_string(&json.to_string()).into_raw()
     })
 }
 

@@ -134,7 +134,7 @@ pub(crate) unsafe extern "C" fn bc_spawn_graph(node: i64, entry: i64, payload: *
 ///
 /// # Safety
 /// - called from shipped code: may throw `OutOfMemoryError`; `length` points to a word.
-pub(crate) unsafe extern "C" fn bc_call(node: i64, entry: i64, length: *mut i64) -> i64 {
+pub(crate) unsafe extern "C" fn bc_ask(node: i64, entry: i64, length: *mut i64) -> i64 {
     let state = ThreadState::current();
     // SAFETY: the call that this thread is running.
     let call = unsafe { &*state.call.get() };
@@ -156,11 +156,11 @@ pub(crate) unsafe extern "C" fn bc_call(node: i64, entry: i64, length: *mut i64)
     memory as i64
 }
 
-/// As [`bc_call`], with a payload that is made of an object, as a graph.
+/// As [`bc_ask`], with a payload that is made of an object, as a graph.
 ///
 /// # Safety
-/// - as for [`bc_call`], with an object of the call's.
-pub(crate) unsafe extern "C" fn bc_call_graph(
+/// - as for [`bc_ask`], with an object of the call's.
+pub(crate) unsafe extern "C" fn bc_ask_graph(
     node: i64,
     entry: i64,
     payload: *mut Value,
@@ -171,7 +171,7 @@ pub(crate) unsafe extern "C" fn bc_call_graph(
     let call = unsafe { &*state.call.get() };
     match pack_now(state, call, payload) {
         // SAFETY: the caller's promise.
-        Outcome::Value => unsafe { bc_call(node, entry, length) },
+        Outcome::Value => unsafe { bc_ask(node, entry, length) },
         other => {
             call.stopped.set(other);
             // SAFETY: the caller's promise.

@@ -55,7 +55,7 @@ fn runtime() -> Vec<(&'static str, usize)> {
         call::{bc_result, bc_throw},
         graph::{bc_unpack, bc_table, bc_return},
         defer::{bc_defer, bc_throw_deferred, bc_throw_static},
-        hop::{bc_call, bc_call_graph, bc_entry, bc_forward, bc_forward_graph, bc_forward_room, bc_here, bc_nodes, bc_running, bc_spawn, bc_spawn_graph},
+        hop::{bc_ask, bc_ask_graph, bc_entry, bc_forward, bc_forward_graph, bc_forward_room, bc_here, bc_nodes, bc_running, bc_spawn, bc_spawn_graph},
         host::{bc_exclude, bc_get, bc_put, bc_segment, bc_update},
         print::{bc_print, bc_write},
         thread::{bc_thread_state},

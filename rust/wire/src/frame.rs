@@ -13,6 +13,7 @@ mod output;
 mod payloads;
 mod segment;
 mod timings;
+mod trail;
 mod view;
 
 pub use directory::Directory;
@@ -22,6 +23,7 @@ pub use output::{OUTPUT_WINDOW, OutputPayload, OutputTaken, Stream};
 pub use payloads::Payloads;
 pub use segment::{SegmentGone, SegmentGrant, SegmentRequest};
 pub use timings::StageTimings;
+pub use trail::{Step, Steps, TrailRequest};
 pub use view::View;
 
 use crate::code::CodePrefix;
@@ -125,6 +127,8 @@ pub enum Kind {
     /// A link to another node is lost, and with it perhaps calls that hopped over it: the directory that is named, and an
     /// [`ErrorPayload`](crate::error::ErrorPayload). Node to origin.
     HopsLost = 13,
+    /// Where did the call go from here? Answered by VALUE with [`Steps`]. Origin to node.
+    Trail = 14,
     /// About memory of the node that the origin uses itself; see [`SegmentRequest`]. Origin to node.
     Segment = 16,
     /// A segment that the origin may have used is not there any more; see [`SegmentGone`]. Node to origin.
@@ -133,7 +137,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, in order of their numbers.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Call,
         Self::Value,
         Self::Throw,
@@ -147,6 +151,7 @@ impl Kind {
         Self::Directory,
         Self::Hop,
         Self::HopsLost,
+        Self::Trail,
         Self::Segment,
         Self::SegmentGone,
     ];
@@ -170,6 +175,7 @@ impl TryFrom<u8> for Kind {
             11 => Self::Directory,
             12 => Self::Hop,
             13 => Self::HopsLost,
+            14 => Self::Trail,
             16 => Self::Segment,
             17 => Self::SegmentGone,
             kind => return Err(FrameError::Kind(kind)),

@@ -4,7 +4,7 @@
 #[path = "../../fuzz/bodies.rs"]
 mod bodies;
 
-use bitcode_wire::frame::{Payloads, SegmentGrant, SegmentRequest};
+use bitcode_wire::frame::{Payloads, SegmentGrant, SegmentRequest, Step, Steps};
 use bitcode_wire::link::Bundle;
 
 /// Inputs for each body: together a few seconds in a debug build.
@@ -190,6 +190,13 @@ fn payloads() {
 #[test]
 fn directory() {
     smoke(8, &[fixture("directory")], bodies::directory);
+}
+
+#[test]
+fn trail() {
+    let steps = [(9, 2), (7, 3)].map(|(hops_left, to)| Step { hops_left, to });
+    let samples = [Steps::encode(&steps).unwrap(), vec![1; 8]];
+    smoke(14, &samples, bodies::trail);
 }
 
 #[test]

@@ -26,8 +26,8 @@ use crate::loader::{LoadError, Loader, Program, Ran};
 const ENTRY_OVERHEAD: usize = 512;
 /// What code imports that may go on elsewhere.
 const FORWARDS: [&str; 6] = [
-    "bc_call",
-    "bc_call_graph",
+    "bc_ask",
+    "bc_ask_graph",
     "bc_forward",
     "bc_forward_graph",
     "bc_spawn",

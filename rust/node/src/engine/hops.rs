@@ -7,6 +7,7 @@
 mod asked;
 mod directories;
 mod links;
+mod trails;
 mod upkeep;
 
 pub(super) use asked::{Asked, Asker, ORIGINS_ID};
@@ -22,7 +23,7 @@ use bitcode_jit::{Onward, Place};
 use bitcode_transport::{Body, Fabric, Segment, SendStatus, Token, TransportError, body_len};
 use bitcode_wire::code::CodePrefix;
 use bitcode_wire::error::{ErrorCode, ErrorPayload};
-use bitcode_wire::frame::{Directory as Told, Flags, Header, Kind};
+use bitcode_wire::frame::{Directory as Told, Flags, Header, Kind, Step};
 use parking_lot::Mutex;
 use tracing::{debug, warn};
 
@@ -32,6 +33,7 @@ use super::sessions::SessionEntry;
 use super::{CallContext, Engine, Job, OutputOf, Work};
 use crate::loader::Loader;
 use links::Found;
+use trails::Note;
 
 /// What a call that may hop has with it.
 #[derive(Clone)]
@@ -80,6 +82,15 @@ pub(super) struct Traveller {
 }
 
 impl Traveller {
+    /// Leaves a note of where the call goes, for its origin.
+    fn note(&self) -> Note {
+        let step = Step {
+            hops_left: self.header.hop_budget,
+            to: self.node,
+        };
+        self.directory.trails.note(self.header.call, step)
+    }
+
     /// The call wants to go to this node, in words.
     fn destination(&self) -> String {
         let address = self.directory.address(self.node);
@@ -300,7 +311,13 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
             return self.fail(context, ErrorCode::UNSUPPORTED, &message);
         }
         let len = output.as_ref().len();
-        match self.way(context, entry, onward, len, context.no_reply) {
+        let going = self.way(context, entry, onward, len, context.no_reply);
+        if let Ok(Going::By(_, traveller) | Going::To(_, traveller)) = &going
+            && !context.no_reply
+        {
+            traveller.note();
+        }
+        match going {
             Ok(Going::Stays(journey)) => {
                 self.stay(context, journey, entry, output.as_ref(), context.no_reply);
             }

@@ -470,6 +470,7 @@ impl<'e, F: Fabric, L: Loader> Leader<'e, F, L> {
                 Err(error) => self.engine.bad_frame(&error),
             },
             Kind::Directory => self.engine.told_directory(session, header, body.bytes()),
+            Kind::Trail => self.engine.told_trail(session, header, body.bytes()),
             // Memory takes time: not here.
             Kind::Segment => self.engine.roster.push(Job {
                 context: CallContext::new(Arc::clone(session), header, body.len()),

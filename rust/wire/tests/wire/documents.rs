@@ -5,7 +5,7 @@ use bitcode_wire::archive::{self, Archive, Image, ImageKind};
 use bitcode_wire::error::{ErrorCode, ErrorPayload};
 use bitcode_wire::frame::{
     Directory, Flags, HEADER_LEN, Kind, LAYOUT, OUTPUT_WINDOW, OutputPayload, SegmentGrant,
-    SegmentRequest, StageTimings,
+    SegmentRequest, StageTimings, Steps,
 };
 use bitcode_wire::handshake::{self, Answer, Hello, Preamble, Refusal};
 use bitcode_wire::library::{self, Frame, Function, Library, Notes};
@@ -189,6 +189,7 @@ fn limits() {
         ("OUTPUT_WINDOW", OUTPUT_WINDOW as usize),
         ("MAX_NODES", Directory::MAX_NODES),
         ("MAX_PLACE_BYTES", Directory::MAX_PLACE_BYTES),
+        ("MAX_STEPS", Steps::MAX),
         ("MAX_ARCHIVE_BYTES", archive::MAX_ARCHIVE_BYTES),
         ("MAX_IMAGES", archive::MAX_IMAGES),
         ("MAX_TARGET_BYTES", archive::MAX_TARGET_BYTES),

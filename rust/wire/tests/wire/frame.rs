@@ -6,7 +6,7 @@ use bitcode_wire::codec::Problem;
 use bitcode_wire::frame::{
     Directory, Flags, FrameError, HEADER_LEN, Header, Kind, LAYOUT, OUTPUT_WINDOW, OutputPayload,
     OutputTaken, Payloads, SegmentGone, SegmentGrant, SegmentRequest, SessionKey, SessionKeys,
-    StageTimings, View,
+    StageTimings, Step, Steps, TrailRequest, View,
 };
 
 fn encoded() -> [u8; HEADER_LEN] {
@@ -445,6 +445,33 @@ fn only_a_hop_names_an_entry() {
             _ => assert_eq!(seen, Err(FrameError::Entry(3))),
         }
     }
+}
+
+#[test]
+fn a_trail_keeps_its_bounds() {
+    let steps = |count| -> Vec<_> {
+        let step = |at| Step {
+            hops_left: u32::MAX - at,
+            to: at,
+        };
+        (0..count).map(step).collect()
+    };
+    let most = Steps::MAX as u32;
+    for count in [0, 1, most] {
+        let bytes = Steps::encode(&steps(count)).unwrap();
+        assert_eq!(Steps::decode(&bytes), Ok(steps(count)));
+    }
+    assert!(Steps::encode(&steps(most + 1)).is_err());
+    let bytes = Steps::encode(&steps(3)).unwrap();
+    for end in 0..bytes.len() {
+        assert!(Steps::decode(&bytes[..end]).is_err());
+    }
+    let request = TrailRequest {
+        call: 0x0123_4567_89AB_CDEF,
+    };
+    assert_eq!(TrailRequest::decode(&request.encode()), Ok(request));
+    assert!(TrailRequest::decode(&[0; 7]).is_err());
+    assert!(TrailRequest::decode(&[0; 9]).is_err());
 }
 
 #[test]

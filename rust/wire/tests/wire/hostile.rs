@@ -5,7 +5,7 @@ use super::sample;
 use crate::bodies;
 use bitcode_wire::archive::Archive;
 use bitcode_wire::error::ErrorPayload;
-use bitcode_wire::frame::{Directory, Payloads, StageTimings};
+use bitcode_wire::frame::{Directory, Payloads, StageTimings, Step, Steps};
 use bitcode_wire::handshake::{Answer, Hello, Preamble};
 use bitcode_wire::library::Library;
 use bitcode_wire::manifest::Manifest;
@@ -58,6 +58,22 @@ fn subjects() -> Vec<(&'static str, Vec<u8>, Takes, Takes)> {
             sample::directory().encode().unwrap(),
             |b| Directory::decode(b).is_ok(),
             bodies::directory,
+        ),
+        (
+            "trail",
+            Steps::encode(&[
+                Step {
+                    hops_left: 9,
+                    to: 2,
+                },
+                Step {
+                    hops_left: 7,
+                    to: 3,
+                },
+            ])
+            .unwrap(),
+            |b| Steps::decode(b).is_ok(),
+            bodies::trail,
         ),
         (
             "preamble",

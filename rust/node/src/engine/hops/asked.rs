@@ -121,6 +121,7 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
                 return Err(Refused::new(ErrorCode::UNREACHABLE, message));
             }
         };
+        let note = traveller.note();
         traveller.header.flags = Flags::ASKED;
         traveller.header.call = number;
         let body = [payload, &context.call.to_le_bytes()].concat();
@@ -138,6 +139,9 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
         let reply = self.wait_for_reply(context, entry, &asking, &link, &traveller.destination());
         self.asked.forget(number);
         self.roster.resume();
+        if let Ok(Answer::Value(_)) = &reply {
+            traveller.directory.trails.strike(note);
+        }
         reply
     }
 

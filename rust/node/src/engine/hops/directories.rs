@@ -8,6 +8,7 @@ use bitcode_wire::frame::Directory as Told;
 use parking_lot::{Mutex, RwLock};
 
 use super::links::Link;
+use super::trails::Trails;
 use crate::engine::sessions::SessionEntry;
 
 /// How many directories of one session are kept: calls are under way with old ones while nodes come and go.
@@ -23,6 +24,8 @@ pub(crate) struct Directory {
     nodes: Vec<Place>,
     /// How many calls each of the origin's calls has started from here.
     started: Mutex<HashMap<u64, u16>>,
+    /// Which calls went on from here.
+    pub(super) trails: Trails,
 }
 
 /// Of how many calls it is known what they have started. Of more nothing is, and then they may start so many once more.
@@ -118,6 +121,7 @@ impl Directories {
             session: Arc::clone(session),
             nodes: told.nodes.into_iter().map(place).collect(),
             started: Mutex::default(),
+            trails: Trails::default(),
         });
         let mut known = self.0.write();
         match known.entry(id) {

@@ -377,6 +377,33 @@ fn an_exception_comes_from_where_it_was_thrown_and_entries_are_told_apart() {
 }
 
 #[test]
+fn the_nodes_know_where_a_call_went_that_failed() {
+    let cluster = Cluster::new(3, &EngineSettings::default());
+    cluster.tell();
+    let code = cluster.code("hops on a tour");
+    let trail = |call: &Call<MemoryFabric>| {
+        let sought = call.seek_trail()?;
+        cluster.settle();
+        Some(sought.settle(Duration::ZERO))
+    };
+    let calls = [[4, 2, 3, 1, 9], [4, 3, 1, 2, 9]].map(|route| cluster.call(&code, &route, 9));
+    let fine = cluster.call(&code, &[1, 2], 9);
+    cluster.settle();
+    let ways = calls.each_ref().map(|call| trail(call).unwrap());
+    assert_eq!(ways[0].places, [1, 2, 3, 1].map(Some));
+    assert_eq!(ways[1].places, [1, 3, 1, 2].map(Some));
+    assert_eq!((&ways[0].silent, ways[0].addresses.len()), (&vec![], 3));
+    assert_eq!(value(&fine), [1, 2]);
+    assert_eq!(trail(&fine), None, "it has not failed");
+    // Node 2 knows nothing any more, and node 3 has gone.
+    cluster.nodes[1].engine.forget_directories(cluster.ids[1]);
+    cluster.sessions[2].close();
+    let left = trail(&calls[0]).unwrap();
+    assert_eq!(left.places, [Some(1), Some(2)]);
+    assert_eq!(left.silent, [3]);
+}
+
+#[test]
 fn a_node_that_does_not_exist_or_does_not_answer_is_an_error() {
     let mut cluster = Cluster::new(3, &EngineSettings::default());
     cluster.tell();
