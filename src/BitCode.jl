@@ -84,6 +84,7 @@ include("../julia/segments/distributed.jl")
 
 # hop: code that moves.
 include("../julia/hop/hop.jl")
+using .Hop: Specialized, specialize
 
 # operations: what is often wanted of memory on several nodes.
 include("../julia/operations/operations.jl")

@@ -28,7 +28,7 @@ module Hop
 export here, nnodes, origin, forward, number, localpart, localindices, owner
 
 using ..BitCode: BitCode, API, Capture, Node
-using ..BitCode: payload, as_argument, is_graph, tail_end, head_bytes, write_value, read_value, malformed, Flat, Copied, unpacked, Arrived
+using ..BitCode: payload, as_argument, is_graph, tail_end, head_bytes, write_value, read_value, malformed, Flat, Copied, InPlace, Inside, unpacked, Arrived
 
 # Not constants, and not inlined: the compiler must leave the calls in the code, where capture finds them.
 const ORIGIN = Ref(0)
@@ -147,12 +147,14 @@ largest(table) = maximum(k -> Hop.call(k, t -> maximum(Hop.localpart(t)), table)
 
 @noinline function node_forward(node::Integer, g::G, args::Vararg{Any,N}) where {G,N}
     f, arguments = as_argument(g), map(as_argument, args)
+    go_on_with(g)
     leave(Int64(node), entry_number(Tuple{typeof(f),typeof(arguments)}), payload(f, arguments, NamedTuple()))
     return g(args...) # Never reached: for the compiler, which so knows what the call returns.
 end
 
 @noinline function node_spawn(node::Integer, g::G, args::Vararg{Any,N}) where {G,N}
     f, arguments = as_argument(g), map(as_argument, args)
+    go_on_with(g)
     start(Int64(node), entry_number(Tuple{typeof(f),typeof(arguments),Nothing}), payload(f, arguments, NamedTuple()))
     return nothing
 end
@@ -162,6 +164,7 @@ end
     T = Core.Compiler.return_type(g, typeof(args))
     R = T === Union{} ? Nothing : T # It always throws: nothing comes back.
     f, arguments = as_argument(g), map(as_argument, args)
+    go_on_with(g)
     return ask(Int64(node), entry_number(Tuple{typeof(f),typeof(arguments),R}), payload(f, arguments, NamedTuple()), R)
 end
 
@@ -211,8 +214,10 @@ end
 end
 
 include("segments.jl")
+include("specialize.jl")
 
-for (word, stand_in) in (here => node_here, nnodes => node_nnodes, origin => node_origin, forward => node_forward, spawn => node_spawn, call => node_call)
+for (word, stand_in) in (here => node_here, nnodes => node_nnodes, origin => node_origin, forward => node_forward, spawn => node_spawn, call => node_call,
+                         run_specialized => node_run_specialized)
     Capture.FUNCTION_STAND_INS[word] = stand_in
 end
 Capture.NUMBERING[] = entry_number

@@ -67,12 +67,16 @@ end
     return block
 end
 
+# What the entry calls for a function that it has unpacked: most often that function.
+@inline as_called(f) = f
+
 @inline function call_unpacked(::Type{F}, ::Type{A}, ::Type{NamedTuple{K,V}}, from::Arrived) where {F,A,K,V}
     if Base.issingletontype(F)
         f = from_argument(F.instance)
         arguments, keywords = unpacked(Tuple{A,V}, from)
     else
-        f, arguments, keywords = unpacked(Tuple{F,A,V}, from)
+        called, arguments, keywords = unpacked(Tuple{F,A,V}, from)
+        f = as_called(called)
     end
     K === () && return f(from_arguments(arguments)...)
     return Core.kwfunc(f)(NamedTuple{K}(from_arguments(keywords)), f, from_arguments(arguments)...)

@@ -1,6 +1,7 @@
 # Nodes of another kind of machine: emulated where `make node-aarch64` was run (make test does), refused with words where not.
 
 using BitCode, Test
+using BitCode: Hop, specialize
 
 include("waiting.jl")
 
@@ -99,6 +100,15 @@ if EMULATES
         @test (@remote node +(1, 2)) == 3
     end
 
+    @testset "code that was specialised here goes there" begin
+        here = launch(; transport = "tcp")
+        goes(k, n, x) = Hop.forward(k, specialize((n, x) -> (n * x, ccall("extern bc_fixed", llvmcall, Int64, ()) != 0, Hop.here()), n), x)
+        k = Hop.number(node)
+        @test (@remote here goes(k, 7, 6)) == (42, true, k)
+        @test (@remote node goes(Hop.number(here), 7, 6)) == (42, true, Hop.number(here))
+        @test (@remote node goes(k, 8, 6)) == (48, true, k)
+        close(here)
+    end
     @testset "an archive of another machine is refused, with both targets" begin
         shipped = BitCode.capture(BitCode.Job(divides, Tuple{Int,Int}))
         code, _ = BitCode.new_code(node.client.handle, shipped.archive)

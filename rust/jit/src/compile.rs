@@ -110,7 +110,7 @@ impl Jit {
     ) -> Result<Compiled, JitError> {
         let manifest = &archive.manifest;
         check_abi(manifest)?;
-        let image = self.choose(&archive.images)?;
+        let image = self.choose(archive)?;
         let started = Instant::now();
         let constants = objects::build(&manifest.objects)?;
         let mut timings = Timings {
@@ -124,23 +124,33 @@ impl Jit {
             let object = Buffer::copy(image.code);
             return self.link(object, manifest, links, constants, timings);
         }
+        let special = !archive.fixed.is_empty();
         let kept = self.store.as_ref().map(|store| (store, store.key(id)));
         if let Some(object) = kept.as_ref().and_then(|(store, key)| store.find(key)) {
             timings.parse = micros(started);
             let object = Buffer::copy(&object);
             let compiled = self.link(object, manifest, links, constants, timings)?;
-            return Ok(compiled.kept());
+            return Ok(compiled.kept().specialised(special));
         }
         // Everything of LLVM's happens in here: what it calls fatal ends this compilation only.
-        let object = guarded(|| translate::object(&self.target, image, manifest, &mut timings))
+        let object = guarded(|| translate::object(&self.target, image, archive, &mut timings))
             .map_err(JitError::Llvm)??;
         if let Some((store, key)) = kept {
             store.keep(&key, object.bytes());
         }
-        self.link(object, manifest, links, constants, timings)
+        let compiled = self.link(object, manifest, links, constants, timings)?;
+        Ok(compiled.specialised(special))
     }
 
-    fn choose<'i>(&self, images: &'i [Image<'i>]) -> Result<&'i Image<'i>, JitError> {
+    fn choose<'i>(&self, archive: &'i Archive<'i>) -> Result<&'i Image<'i>, JitError> {
+        let images = &archive.images;
+        // Only a compiler folds constants. (Native code takes them from where they are called from.)
+        if !archive.fixed.is_empty()
+            && self.compiles()
+            && let Ok(bitcode) = choose_bitcode(images, &self.target)
+        {
+            return Ok(bitcode);
+        }
         let known = self.features.get();
         let has = match known {
             Some(features) => features,
@@ -203,8 +213,7 @@ impl Jit {
     pub fn explain(&self, archive: &Archive<'_>) -> Result<String, JitError> {
         check_abi(&archive.manifest)?;
         let image = choose_bitcode(&archive.images, &self.target)?;
-        guarded(|| translate::text(&self.target, image, &archive.manifest))
-            .map_err(JitError::Llvm)?
+        guarded(|| translate::text(&self.target, image, archive)).map_err(JitError::Llvm)?
     }
 
     /// The machine code that an archive becomes, as text: for people.
@@ -213,7 +222,7 @@ impl Jit {
     /// As for [`Jit::compile`].
     pub fn native(&self, id: &CodeId, archive: &Archive<'_>) -> Result<String, JitError> {
         check_abi(&archive.manifest)?;
-        let image = self.choose(&archive.images)?;
+        let image = self.choose(archive)?;
         if image.kind == ImageKind::Object {
             return guarded(|| disassemble(image.code, &self.target)).map_err(JitError::Llvm)?;
         }
@@ -222,7 +231,7 @@ impl Jit {
             return disassemble(&object, &self.target);
         }
         let timings = &mut Timings::default();
-        let object = guarded(|| translate::object(&self.target, image, &archive.manifest, timings))
+        let object = guarded(|| translate::object(&self.target, image, archive, timings))
             .map_err(JitError::Llvm)??;
         guarded(|| disassemble(object.bytes(), &self.target)).map_err(JitError::Llvm)?
     }

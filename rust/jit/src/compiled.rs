@@ -33,6 +33,7 @@ pub struct Compiled {
     text: Vec<Range<usize>>,
     timings: Timings,
     kept: bool,
+    special: bool,
     limits: Limits,
 }
 
@@ -87,6 +88,7 @@ impl Compiled {
             text,
             timings,
             kept: false,
+            special: false,
             limits,
         }
     }
@@ -94,6 +96,17 @@ impl Compiled {
     /// The address of the function that others may link to, if it has one.
     pub(crate) fn exported(&self) -> Option<usize> {
         self.parts.linked.exported()
+    }
+
+    /// The address of its entry, for code of the same archive that is specialised otherwise; there for as long as this. `None` of code that is
+    /// not specialised: an object cannot be.
+    pub fn special_entry(&self) -> Option<usize> {
+        self.special.then(|| self.parts.linked.entry())
+    }
+
+    /// Says that what the archive has fixed is in the code.
+    pub(crate) fn specialised(self, special: bool) -> Self {
+        Self { special, ..self }
     }
 
     /// Says that an earlier compiler made it.

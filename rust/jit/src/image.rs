@@ -19,8 +19,8 @@ use bitcode_wire::archive::{Archive, Image, ImageKind};
 pub fn native_code(archive: &Archive<'_>, target: &Target) -> Result<Vec<u8>, JitError> {
     check_abi(&archive.manifest)?;
     let image = choose_bitcode(&archive.images, target)?;
-    let object = guarded(|| translate::marked_object(target, image, &archive.manifest))
-        .map_err(JitError::Llvm)??;
+    let object =
+        guarded(|| translate::marked_object(target, image, archive)).map_err(JitError::Llvm)??;
     // What we make, we take.
     check::object(object.bytes(), target.arch(), archive.manifest.entry)?;
     Ok(object.bytes().to_vec())

@@ -29,7 +29,7 @@ mod translate;
 
 pub use bitcode_runtime::{
     Access, Answer, Denied, Held, Host, Lent, Limits, Listener, Nowhere, Onward, Outcome, Output,
-    Place, attach as attach_thread,
+    Place, Special, attach as attach_thread,
 };
 pub use compile::{Jit, JitConfig};
 pub use compiled::{Compiled, Timings};

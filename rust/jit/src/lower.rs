@@ -42,6 +42,9 @@ pub(crate) const INTRINSICS: [&str; 9] = [
     "llvm.julia.gc_preserve_end",
 ];
 
+/// What code calls that may be specialised (docs/ABI.md).
+const FIXED: &str = "bc_fixed";
+
 const PRELUDE: &str = include_str!("prelude.ll");
 const BODIES: &str = include_str!("prelude_bodies.ll");
 
@@ -177,6 +180,33 @@ pub(crate) fn finish(
     let passes =
         "always-inline,globaldce,function(early-cse,instcombine<no-verify-fixpoint>,simplifycfg)";
     machine.run(passes, module).map_err(JitError::Llvm)
+}
+
+/// Puts in what the code is specialised for: its calls of `bc_fixed` become the address of constants, which LLVM reads as such. In ordinary code
+/// they become 0.
+pub(crate) fn fix(
+    context: &Context,
+    module: &Module<'_>,
+    machine: &Machine,
+    fixed: &[u8],
+) -> Result<(), JitError> {
+    let asks = |function: &LLVMValueRef| name_of(*function) == FIXED;
+    if !functions(module.raw()).iter().any(asks) {
+        return Ok(());
+    }
+    let text = if fixed.is_empty() {
+        format!("define i64 @{FIXED}() alwaysinline {{ ret i64 0 }}")
+    } else {
+        let length = fixed.len();
+        let bytes: String = fixed.iter().map(|byte| format!("\\{byte:02X}")).collect();
+        format!(
+            "@bc.fixed = private unnamed_addr constant [{length} x i8] c\"{bytes}\", align 64\n\
+             define i64 @{FIXED}() alwaysinline {{ ret i64 ptrtoint (ptr @bc.fixed to i64) }}"
+        )
+    };
+    let fixed = context.parse_text(&text).map_err(JitError::Llvm)?;
+    machine.adopt(&fixed);
+    module.link(fixed, context).map_err(JitError::Llvm)
 }
 
 /// Says in the module which build of the runtime its code is for.

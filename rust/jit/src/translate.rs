@@ -8,7 +8,7 @@ use crate::error::JitError;
 use crate::llvm::{Buffer, Context, Machine, Module};
 use crate::target::Target;
 use crate::{lower, refuse};
-use bitcode_wire::archive::Image;
+use bitcode_wire::archive::{Archive, Image};
 use bitcode_wire::manifest::Manifest;
 use std::time::Instant;
 
@@ -16,12 +16,12 @@ use std::time::Instant;
 pub(crate) fn object(
     target: &Target,
     image: &Image<'_>,
-    manifest: &Manifest<'_>,
+    archive: &Archive<'_>,
     timings: &mut Timings,
 ) -> Result<Buffer, JitError> {
     let context = Context::new();
     let machine = target.machine()?;
-    let module = prepare(target, &context, &machine, image, manifest, timings)?;
+    let module = prepare(target, &context, &machine, image, archive, timings)?;
     let started = Instant::now();
     let object = machine.emit(&module).map_err(JitError::Llvm)?;
     timings.emit = micros(started);
@@ -32,12 +32,12 @@ pub(crate) fn object(
 pub(crate) fn marked_object(
     target: &Target,
     image: &Image<'_>,
-    manifest: &Manifest<'_>,
+    archive: &Archive<'_>,
 ) -> Result<Buffer, JitError> {
     let context = Context::new();
     let machine = target.machine()?;
     let timings = &mut Timings::default();
-    let module = prepare(target, &context, &machine, image, manifest, timings)?;
+    let module = prepare(target, &context, &machine, image, archive, timings)?;
     lower::mark_layout(&context, &module, &machine)?;
     machine.emit(&module).map_err(JitError::Llvm)
 }
@@ -46,12 +46,12 @@ pub(crate) fn marked_object(
 pub(crate) fn text(
     target: &Target,
     image: &Image<'_>,
-    manifest: &Manifest<'_>,
+    archive: &Archive<'_>,
 ) -> Result<String, JitError> {
     let context = Context::new();
     let machine = target.machine()?;
     let timings = &mut Timings::default();
-    let module = prepare(target, &context, &machine, image, manifest, timings)?;
+    let module = prepare(target, &context, &machine, image, archive, timings)?;
     Ok(module.text())
 }
 
@@ -61,14 +61,15 @@ fn prepare<'c>(
     context: &'c Context,
     machine: &Machine,
     image: &Image<'_>,
-    manifest: &Manifest<'_>,
+    archive: &Archive<'_>,
     timings: &mut Timings,
 ) -> Result<Module<'c>, JitError> {
     let started = Instant::now();
-    let module = checked(context, image, manifest)?;
+    let module = checked(context, image, &archive.manifest)?;
     timings.parse = micros(started);
     let started = Instant::now();
-    lower::lower(context, &module, manifest.entry)?;
+    lower::fix(context, &module, machine, archive.fixed)?;
+    lower::lower(context, &module, archive.manifest.entry)?;
     machine.adopt(&module);
     lower::set_target(context, &module, &target.cpu, &target.features);
     if cfg!(debug_assertions) {

@@ -26,6 +26,7 @@ mod roster;
 mod segments;
 mod sessions;
 mod show;
+mod special;
 #[cfg(test)]
 mod tests;
 
@@ -53,6 +54,7 @@ use many::Many;
 pub(crate) use roster::{Next, Roster};
 use segments::Segments;
 use sessions::{SessionEntry, SessionTable};
+use special::Specials;
 
 /// The output of a loader's programs.
 pub(crate) type OutputOf<L> = <<L as Loader>::Program as Program>::Output;
@@ -117,6 +119,7 @@ pub struct Engine<F: Fabric, L: Loader> {
     directories: Directories,
     links: Links,
     asked: Asked,
+    specials: Specials,
     leaving: Leaving,
     pub(crate) roster: Roster<Job<L::Program>>,
     /// Results that are too long to copy, until they are sent.
@@ -189,6 +192,7 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
             directories: Directories::default(),
             links: Links::default(),
             asked: Asked::default(),
+            specials: Specials::default(),
             leaving: Leaving::default(),
             roster: Roster::new(),
             in_flight: Mutex::new(HashMap::new()),

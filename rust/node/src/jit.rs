@@ -99,6 +99,10 @@ impl Program for Compiled {
         }
     }
 
+    fn special_entry(&self) -> Option<usize> {
+        Self::special_entry(self)
+    }
+
     fn bytes(&self) -> usize {
         self.code_bytes()
     }

@@ -67,6 +67,11 @@ pub trait Program: Send + Sync + 'static {
         output: &mut Self::Output,
     ) -> Ran;
 
+    /// Where the entry of specialised code is, for code of the same archive that runs on the same thread; `None` if it is not specialised.
+    fn special_entry(&self) -> Option<usize> {
+        None
+    }
+
     /// Memory that it takes, for the cache.
     fn bytes(&self) -> usize;
 

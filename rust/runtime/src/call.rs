@@ -11,6 +11,7 @@ use crate::machine::{FloatControl, Landing, bc_enter, bc_leave};
 use crate::memory::or_throw;
 use crate::pages;
 use crate::print::{Lines, Listener};
+use crate::special::Specials;
 use crate::thread::{ThreadState, attach};
 use std::any::Any;
 use std::cell::{Cell, RefCell, UnsafeCell};
@@ -256,6 +257,7 @@ pub(crate) struct Call {
     pub(crate) hosted: Hosted,
     /// The result of a call that this one made, until its code takes it.
     pub(crate) answer: RefCell<Vec<u8>>,
+    pub(crate) specials: Specials,
     /// Where the call goes on, once it is forwarded.
     pub(crate) onward: Cell<Onward>,
     /// How the call ends, once it must not go on.
@@ -275,6 +277,7 @@ impl Call {
     pub(crate) fn roots(&self, found: &mut dyn FnMut(*const Value)) {
         found(self.exception.get());
         found(self.result.get());
+        found(self.specials.root());
     }
 
     /// Keeps a reader until it is forgotten or the call ends, whichever way it ends.
@@ -369,6 +372,7 @@ pub unsafe fn run<'a>(
         // SAFETY: it outlives this call.
         hosted: unsafe { Hosted::new(host) },
         answer: RefCell::default(),
+        specials: Specials::default(),
         onward: Cell::default(),
         stopped: Cell::new(Outcome::Stopped),
         thrown: Cell::new(0),

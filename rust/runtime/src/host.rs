@@ -48,6 +48,23 @@ pub trait Host {
     /// Makes another call of the running code, on another node, with this payload, and waits for what comes of it. `None` if nothing
     /// will, upon which the call that asks for it is ended with [`Outcome::Stopped`](crate::Outcome::Stopped).
     fn call(&self, onward: Onward, payload: &[u8]) -> Option<Answer>;
+
+    /// The running code, specialised for these bytes. `None` if that cannot be: for most, because they do not compile.
+    fn special(&self, _fixed: &[u8]) -> Option<Special> {
+        None
+    }
+
+    /// The next call that is started, made, or gone on as, is of the running code specialised for these bytes.
+    fn fix(&self, _fixed: &[u8]) {}
+}
+
+/// Specialised code.
+#[derive(Clone)]
+pub struct Special {
+    /// The address of its entry.
+    pub entry: usize,
+    /// Keeps it where it is.
+    pub owner: Held,
 }
 
 /// What has come of a call that code made.

@@ -4,7 +4,8 @@ use crate::builtin::{Builtins, id};
 use crate::layout::Value;
 use crate::{
     array, boxes, call, checksum, defer, dispatch, egal, error, exception, function, graph, hash,
-    hop, host, library, machine, math, memory, number, print, string, system, thread, tuple,
+    hop, host, library, machine, math, memory, number, print, special, string, system, thread,
+    tuple,
 };
 use std::collections::HashMap;
 use std::sync::OnceLock;
@@ -57,6 +58,7 @@ fn runtime() -> Vec<(&'static str, usize)> {
         defer::{bc_defer, bc_throw_deferred, bc_throw_static},
         hop::{bc_ask, bc_ask_graph, bc_entry, bc_forward, bc_forward_graph, bc_forward_room, bc_here, bc_nodes, bc_running, bc_spawn, bc_spawn_graph},
         host::{bc_exclude, bc_get, bc_put, bc_segment, bc_update},
+        special::{bc_fix, bc_fixed, bc_give, bc_given, bc_run_special, bc_special},
         print::{bc_print, bc_write},
         thread::{bc_thread_state},
         machine::{bc_setjmp, bc_longjmp},

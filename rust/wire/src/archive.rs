@@ -19,6 +19,11 @@ pub const MAX_IMAGES: usize = 64;
 /// The longest triple, CPU name or feature list, in bytes.
 pub const MAX_TARGET_BYTES: usize = 64 << 10;
 
+/// The first four bytes of an archive that is specialised.
+pub const SPECIAL_MAGIC: [u8; 4] = *b"BCSP";
+/// The most bytes that specialised code has fixed.
+pub const MAX_FIXED_BYTES: usize = 64 << 10;
+
 /// The fewest bytes that an image takes: a kind and four lengths.
 const MIN_IMAGE_BYTES: usize = 17;
 
@@ -94,6 +99,7 @@ impl ArchiveError {
 /// let archive = Archive {
 ///     manifest: Manifest { abi: "julia-1.5-64le", entry: "bitcode_entry", ..Manifest::default() },
 ///     images: vec![Image { kind: ImageKind::Bitcode, triple: "x86_64-linux-gnu", cpu: "", features: "", code: &code }],
+///     ..Archive::default()
 /// };
 /// let (bytes, id) = archive.encode()?;
 /// assert_eq!(Archive::decode(&bytes)?, archive);
@@ -106,6 +112,62 @@ pub struct Archive<'a> {
     pub manifest: Manifest<'a>,
     /// The code, for one target each; the order is the sender's preference.
     pub images: Vec<Image<'a>>,
+    /// What the code is specialised for: bytes that it reads as constants. Empty for ordinary code.
+    pub fixed: &'a [u8],
+}
+
+/// The same code, specialised for these bytes: an archive of its own, with its own code id. What `archive` was specialised for is forgotten.
+///
+/// ```
+/// use bitcode_wire::archive::{Archive, specialised};
+/// use bitcode_wire::manifest::Manifest;
+///
+/// let manifest = Manifest { abi: "julia-1.5-64le", entry: "bitcode_entry", ..Manifest::default() };
+/// let (plain, _) = Archive { manifest, ..Archive::default() }.encode()?;
+/// let special = specialised(&plain, &[1, 2, 3])?;
+/// assert_eq!(Archive::decode(&special)?.fixed, [1, 2, 3]);
+/// assert_eq!(specialised(&special, &[4])?, specialised(&plain, &[4])?);
+/// # Ok::<(), bitcode_wire::archive::ArchiveError>(())
+/// ```
+///
+/// # Errors
+/// [`ArchiveError::Encode`] over a limit; [`ArchiveError::Decode`] if `archive` is none.
+pub fn specialised(archive: &[u8], fixed: &[u8]) -> Result<Vec<u8>, ArchiveError> {
+    let (_, plain) = split(archive)?;
+    Ok(wrap(plain, fixed)?)
+}
+
+fn wrap(plain: &[u8], fixed: &[u8]) -> Result<Vec<u8>, EncodeError> {
+    if fixed.is_empty() {
+        return Ok(plain.to_vec());
+    }
+    let mut writer = Writer::new("specialised archive");
+    writer.raw(&SPECIAL_MAGIC);
+    writer.u16(VERSION);
+    writer.u16(0);
+    writer.bytes("fixed", fixed, MAX_FIXED_BYTES);
+    writer.bytes("archive", plain, MAX_ARCHIVE_BYTES);
+    writer.finish()
+}
+
+/// What an archive is specialised for, and the archive without that.
+fn split(bytes: &[u8]) -> Result<(&[u8], &[u8]), DecodeError> {
+    if !bytes.starts_with(&SPECIAL_MAGIC) {
+        return Ok((&[], bytes));
+    }
+    let mut reader = Reader::new("specialised archive", bytes);
+    reader.opening(SPECIAL_MAGIC, VERSION)?;
+    let nothing = reader.error(
+        "fixed",
+        Problem::Rule("specialised code has something fixed"),
+    );
+    let fixed = reader.bytes("fixed", MAX_FIXED_BYTES)?;
+    let plain = reader.bytes("archive", MAX_ARCHIVE_BYTES)?;
+    reader.finish()?;
+    if fixed.is_empty() {
+        return Err(nothing);
+    }
+    Ok((fixed, plain))
 }
 
 impl<'a> Archive<'a> {
@@ -114,6 +176,7 @@ impl<'a> Archive<'a> {
     /// # Errors
     /// [`ArchiveError::Decode`], [`ArchiveError::Manifest`].
     pub fn decode(bytes: &'a [u8]) -> Result<Self, ArchiveError> {
+        let (fixed, bytes) = split(bytes)?;
         let mut reader = Reader::new("archive", bytes);
         if bytes.len() > MAX_ARCHIVE_BYTES {
             let problem = Problem::OverLimit {
@@ -129,7 +192,11 @@ impl<'a> Archive<'a> {
         let images = reader.list("images", MIN_IMAGE_BYTES, MAX_IMAGES, Image::read)?;
         reader.finish()?;
         manifest.check()?;
-        Ok(Self { manifest, images })
+        Ok(Self {
+            manifest,
+            images,
+            fixed,
+        })
     }
 
     /// The bytes and their code id, after the same checks that decoding makes.
@@ -157,6 +224,7 @@ impl<'a> Archive<'a> {
             }
             .into());
         }
+        let bytes = wrap(&bytes, self.fixed)?;
         let id = CodeId::of(&bytes);
         Ok((bytes, id))
     }

@@ -105,7 +105,7 @@ impl<'a> Function<'a> {
 /// use bitcode_wire::manifest::Manifest;
 ///
 /// let manifest = Manifest { entry: "bitcode_entry", name: "f(::Int64)", ..Manifest::default() };
-/// let (bytes, _) = Archive { manifest, images: Vec::new() }.encode()?;
+/// let (bytes, _) = Archive { manifest, ..Archive::default() }.encode()?;
 /// let library = Library { functions: vec![Function::new(&bytes, None)?] };
 /// let file = library.encode()?;
 /// assert_eq!(Library::decode(&file)?, library);

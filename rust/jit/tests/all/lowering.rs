@@ -1,7 +1,8 @@
 //! Julia's intrinsics, in the shapes in which they come.
 
-use crate::support::{Case, JIT};
+use crate::support::{Case, JIT, call, compile};
 use bitcode_jit::Outcome;
+use bitcode_wire::archive::Archive;
 use bitcode_wire::manifest::{DataObject, Object, TypeFlags, TypeObject};
 
 fn boxed_type<'a>() -> Object<'a> {
@@ -140,13 +141,65 @@ done:
     )
     .objects([holder, data(0), data(0)]);
     let compiled = case.compile().unwrap();
-    assert_eq!(
-        crate::support::call(&compiled, &[0]),
-        (Outcome::Value, vec![0; 8])
-    );
-    let (outcome, bytes) = crate::support::call(&compiled, &[1]);
+    assert_eq!(call(&compiled, &[0]), (Outcome::Value, vec![0; 8]));
+    let (outcome, bytes) = call(&compiled, &[1]);
     assert_eq!(outcome, Outcome::Thrown);
     assert!(String::from_utf8_lossy(&bytes).contains("changed a constant"));
+}
+
+/// Code that is specialised reads constants: a loop over as many steps as they say is gone. Ordinary code finds that nothing is fixed.
+#[test]
+fn what_is_fixed_is_folded() {
+    let case = Case::new(
+        r#"
+declare i64 @bc_fixed()
+define i64 @sum(ptr %words) {
+entry:
+  %count = load i64, ptr %words
+  br label %loop
+loop:
+  %k = phi i64 [ 0, %entry ], [ %next, %loop ]
+  %sum = phi i64 [ 0, %entry ], [ %more, %loop ]
+  %next = add i64 %k, 1
+  %place = getelementptr i64, ptr %words, i64 %next
+  %word = load i64, ptr %place
+  %more = add i64 %sum, %word
+  %go = icmp ult i64 %next, %count
+  br i1 %go, label %loop, label %done
+done:
+  ret i64 %more
+}
+define i32 @bitcode_entry(i64 %payload, i64, i64 %call) {
+  %place = call i64 @bc_fixed()
+  %plain = icmp eq i64 %place, 0
+  %from = select i1 %plain, i64 %payload, i64 %place
+  %words = inttoptr i64 %from to ptr
+  %sum = call i64 @sum(ptr %words)
+  %to = call i64 @bc_result(i64 %call, i64 8)
+  %result = inttoptr i64 %to to ptr
+  store i64 %sum, ptr %result
+  ret i32 0
+}"#,
+    );
+    let fixed: Vec<u8> = [3_u64, 1000, 200, 34]
+        .iter()
+        .flat_map(|word| word.to_le_bytes())
+        .collect();
+    let special = Archive {
+        fixed: &fixed,
+        ..case.archive()
+    };
+    let text = JIT.explain(&special).unwrap();
+    assert!(text.contains("store i64 1234"), "{text}");
+    assert!(!text.contains("phi"), "{text}");
+    let (outcome, bytes) = call(&compile(&JIT, &special).unwrap(), &[1, 5]);
+    assert_eq!(
+        (outcome, &bytes[..]),
+        (Outcome::Value, &1234_u64.to_le_bytes()[..])
+    );
+    assert_eq!(case.word(&[2, 5, 6]), 11);
+    let plain = JIT.explain(&case.archive()).unwrap();
+    assert!(plain.contains("phi"), "{plain}");
 }
 
 #[test]

@@ -73,6 +73,7 @@ impl<'a> Case<'a> {
                 features: "",
                 code: &self.code,
             }],
+            ..Archive::default()
         }
     }
 

@@ -1,6 +1,5 @@
 //! Jobs: calls that are not run on the spot, because their code must be compiled first or is not known to be short.
 
-use std::cell::RefCell;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -19,19 +18,21 @@ use tracing::{error, info, warn};
 use super::cache::{Entry, Found};
 use super::hops::{Journey, Refused};
 use super::host::Surroundings;
+use super::special::Made;
 use super::{CallContext, Engine, Job, Many, OutputOf, Work};
 use crate::loader::{LoadError, Loader, Program, Ran};
 
 /// What an entry takes beyond its machine code.
 const ENTRY_OVERHEAD: usize = 512;
-/// What code imports that may go on elsewhere.
-const FORWARDS: [&str; 6] = [
+/// What code imports whose archive is needed once it runs: code that may go on elsewhere, or have itself specialised.
+const NEEDS_ARCHIVE: [&str; 7] = [
     "bc_ask",
     "bc_ask_graph",
     "bc_forward",
     "bc_forward_graph",
     "bc_spawn",
     "bc_spawn_graph",
+    "bc_special",
 ];
 
 /// What came of an archive that a call brought.
@@ -59,9 +60,10 @@ impl From<Refusal> for Unmade {
 /// Code that came along because other code links to it.
 type Brought<P> = HashMap<CodeId, Arc<Entry<P>>>;
 
-/// Whether code may go on elsewhere.
-fn moves(manifest: &Manifest<'_>) -> bool {
-    FORWARDS.iter().any(|it| manifest.imports.contains(it))
+/// Whether code needs its archive once it runs.
+fn needs_archive(manifest: &Manifest<'_>) -> bool {
+    let mut symbols = NEEDS_ARCHIVE.iter();
+    symbols.any(|it| manifest.imports.contains(it))
 }
 
 /// What is wrong with an archive.
@@ -163,26 +165,22 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
         let listener = |stream: u8, text: &[u8], open: bool| {
             self.send_output(to, stream, text, open);
         };
-        let host = Surroundings {
-            engine: self,
-            call: Some((&context, entry)),
-            refused: RefCell::default(),
-        };
+        let host = Surroundings::new(self, entry, Some(&context));
         let payload = &mut body[..context.payload_len];
         let ran = entry
             .program
             .run(context.place(), &host, payload, &listener, output);
-        let refused = host.refused.into_inner();
+        let (refused, special) = host.said();
         entry.pace.note(start.elapsed().as_nanos());
         self.counters.ran_queued.add(1);
         if let Some(stages) = &mut context.stages {
             stages.run = micros(start);
         }
         if context.no_reply {
-            return self.end_unheard(&context, entry, ran, refused, output);
+            return self.end_unheard(&context, entry, ran, refused, special, output);
         }
         match (ran, refused) {
-            (Ran::Forward(onward), _) => self.forward(&context, entry, onward, output),
+            (Ran::Forward(onward), _) => self.forward(&context, entry, onward, special, output),
             (Ran::Stopped, Some(refused)) => self.fail(&context, refused.code, &refused.message),
             _ => {
                 let stages = context.stages.as_ref();
@@ -207,11 +205,12 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
         entry: &Arc<Entry<L::Program>>,
         ran: Ran,
         refused: Option<Refused>,
+        special: Option<Made>,
         output: &mut OutputOf<L>,
     ) {
         match (ran, refused) {
             (Ran::Value, _) => {}
-            (Ran::Forward(onward), _) => self.forward(context, entry, onward, output),
+            (Ran::Forward(onward), _) => self.forward(context, entry, onward, special, output),
             (Ran::Stopped, Some(refused)) => self.fail(context, refused.code, &refused.message),
             _ => warn!(
                 session = context.session.id,
@@ -341,6 +340,24 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
         self.make_one(prefix, bundle.archive, &brought, stages)
     }
 
+    /// Code that this node has the archive of, and that no call has brought.
+    pub(super) fn make_alone(
+        &self,
+        prefix: CodePrefix,
+        archive: &[u8],
+    ) -> Result<Arc<Entry<L::Program>>, LoadError> {
+        let id = CodeId::of(archive);
+        debug_assert!(prefix.matches(&id));
+        self.make_linked(&id, archive, &HashMap::new())
+            .map_err(|unmade| match unmade {
+                Unmade::Refused(refusal) => refusal.error,
+                Unmade::LacksLinks => LoadError {
+                    code: ErrorCode::UNSUPPORTED,
+                    message: "it links to other code".into(),
+                },
+            })
+    }
+
     /// Code that is only linked to so far. Whoever waits for it as a call's code gets it, too.
     fn make_linked(
         &self,
@@ -392,8 +409,7 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
         };
         counter.add(1);
         info!(code = %id, name, bytes, archive = archive.len(), us = micros(start), "{what}");
-        // Code that may take itself to other nodes has its archive at hand.
-        let kept = moves(manifest).then(|| Arc::new(archive.to_vec()));
+        let kept = needs_archive(manifest).then(|| Arc::new(archive.to_vec()));
         let bytes = bytes + kept.as_ref().map_or(0, |archive| archive.len());
         let entry = Entry::new(id, name, program, kept, bytes).linking(linked);
         Ok(Arc::new(entry))
@@ -411,10 +427,10 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
             let entry = brought.get(&id).cloned().or_else(here);
             linked.push(entry.ok_or(Unmade::LacksLinks)?);
         }
-        if !linked.is_empty() && moves(manifest) {
+        if !linked.is_empty() && needs_archive(manifest) {
             return Err(Refusal::genuine(LoadError {
                 code: ErrorCode::UNSUPPORTED,
-                message: "code that goes on to other nodes must hold all that it calls, and this links to other code".into(),
+                message: "code that goes on to other nodes, or specialises itself, must hold all that it calls, and this links to other code".into(),
             })
             .into());
         }

@@ -30,6 +30,7 @@ use tracing::{debug, warn};
 use super::cache::Entry;
 use super::reply::{Answered, COPY_BELOW, NO_TOKEN};
 use super::sessions::SessionEntry;
+use super::special::Made;
 use super::{CallContext, Engine, Job, OutputOf, Work};
 use crate::loader::Loader;
 use links::Found;
@@ -115,9 +116,9 @@ impl Refused {
 }
 
 /// The way that a call takes.
-enum Going {
-    /// It is there.
-    Stays(Journey),
+enum Going<P> {
+    /// It is there, with this code.
+    Stays(Journey, Arc<Entry<P>>),
     By(Arc<Link>, Traveller),
     /// By a link that is to be made, or is being made, to this address.
     To(String, Traveller),
@@ -301,6 +302,7 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
         context: &CallContext,
         entry: &Arc<Entry<L::Program>>,
         onward: Onward,
+        special: Option<Made>,
         output: &mut OutputOf<L>,
     ) {
         if context.asked.is_some() {
@@ -311,15 +313,15 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
             return self.fail(context, ErrorCode::UNSUPPORTED, &message);
         }
         let len = output.as_ref().len();
-        let going = self.way(context, entry, onward, len, context.no_reply);
+        let going = self.way(context, entry, onward, special, len, context.no_reply);
         if let Ok(Going::By(_, traveller) | Going::To(_, traveller)) = &going
             && !context.no_reply
         {
             traveller.note();
         }
         match going {
-            Ok(Going::Stays(journey)) => {
-                self.stay(context, journey, entry, output.as_ref(), context.no_reply);
+            Ok(Going::Stays(journey, entry)) => {
+                self.stay(context, journey, &entry, output.as_ref(), context.no_reply);
             }
             Ok(Going::By(link, traveller)) => self.leave(&link, &traveller, output),
             Ok(Going::To(address, traveller)) => {
@@ -335,9 +337,10 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
         context: &CallContext,
         entry: &Arc<Entry<L::Program>>,
         onward: Onward,
+        special: Option<Made>,
         payload: &[u8],
     ) -> Result<(), Refused> {
-        let going = self.way(context, entry, onward, payload.len(), true)?;
+        let going = self.way(context, entry, onward, special, payload.len(), true)?;
         if let Some(journey) = &context.journey
             && !journey.directory.may_start(context.call, journey.fan_out)
         {
@@ -350,7 +353,7 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
         }
         self.counters.spawned.add(1);
         match going {
-            Going::Stays(journey) => self.stay(context, journey, entry, payload, true),
+            Going::Stays(journey, entry) => self.stay(context, journey, &entry, payload, true),
             Going::By(link, traveller) => {
                 let brings = !link.knows(traveller.header.code);
                 let payload = if payload.len() <= COPY_BELOW {
@@ -371,11 +374,12 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
     fn way(
         &self,
         context: &CallContext,
-        entry: &Entry<L::Program>,
+        entry: &Arc<Entry<L::Program>>,
         onward: Onward,
+        special: Option<Made>,
         len: usize,
         no_reply: bool,
-    ) -> Result<Going, Refused> {
+    ) -> Result<Going<L::Program>, Refused> {
         let name = &entry.name;
         let Some(journey) = &context.journey else {
             let message = format!(
@@ -402,17 +406,25 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
         // What is no number of a node is the number of none.
         let node = u32::try_from(onward.node).unwrap_or(0);
         if node == next.directory.here {
-            return Ok(Going::Stays(next));
+            let special = special.and_then(|made| self.entry_of(&made));
+            return Ok(Going::Stays(
+                next,
+                special.unwrap_or_else(|| Arc::clone(entry)),
+            ));
         }
         let Some(header) = context.hop_header(&next, no_reply, self.next_count()) else {
             let message = "the deadline passed between two hops".to_owned();
             return Err(Refused::new(ErrorCode::DEADLINE, message));
         };
+        let (code, archive) = match special {
+            Some(made) => (made.prefix, Some(made.archive)),
+            None => (header.code, entry.archive.clone()),
+        };
         let traveller = Traveller {
             directory: next.directory,
             node,
-            header,
-            archive: entry.archive.clone(),
+            header: Header { code, ..header },
+            archive,
         };
         self.counters.hops.add(1);
         if let Some(link) = traveller.directory.link(node) {
@@ -452,6 +464,7 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
             context: CallContext {
                 session: Arc::clone(&context.session),
                 payload_len: body.len(),
+                prefix: entry.id.prefix(),
                 no_reply,
                 arrived: Instant::now(),
                 stages: None,
@@ -614,7 +627,8 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
     }
 
     fn archive(&self, code: CodePrefix) -> Option<Arc<Vec<u8>>> {
-        self.cache.peek(code)?.archive.clone()
+        let kept = self.cache.peek(code).and_then(|it| it.archive.clone());
+        kept.or_else(|| self.specials.archive(code))
     }
 
     /// The other node has refused a HOP, and knows nobody else to tell.

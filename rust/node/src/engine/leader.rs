@@ -5,7 +5,6 @@
 //! else becomes a job. The leader remembers the session and the code of the last call, so that a warm call looks up
 //! nothing.
 
-use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -22,6 +21,7 @@ use super::hops::{Asker, Directory, Journey, ORIGINS_ID, Refused};
 use super::host::Surroundings;
 use super::reply::Answered;
 use super::sessions::SessionEntry;
+use super::special::Made;
 use super::{CallContext, Engine, Job, Many, OutputOf, Work};
 use crate::loader::{Loader, Program, Ran};
 
@@ -31,6 +31,15 @@ const MEASURE_EVERY: u64 = 16;
 const LOST_AFTER: Duration = Duration::from_millis(1);
 /// PING bodies up to this length are echoed.
 const MAX_PING: usize = 1024;
+
+/// How a run ended, and what the host had to do with it.
+struct Run {
+    ran: Ran,
+    /// Why the call was stopped, if it was.
+    refused: Option<Refused>,
+    /// The specialised code that it goes on as, if it does.
+    special: Option<Made>,
+}
 
 /// Tells the watchdog whether the leader is running shipped code: 0 if not, else a number that is new for each run.
 pub(crate) struct Beat<P> {
@@ -245,12 +254,12 @@ impl<'e, F: Fabric, L: Loader> Leader<'e, F, L> {
         match context {
             Some(mut context) if context.no_reply => {
                 self.engine.tell(&mut context);
-                let (ran, refused) = self.run_once(header, payload, Some(&context));
-                self.end_unheard(&context, ran, refused);
+                let run = self.run_once(header, payload, Some(&context));
+                self.end_unheard(&context, run);
             }
             context => {
-                let (ran, refused) = self.run_once(header, payload, context.as_ref());
-                self.end(header, payload.len(), context, ran, refused);
+                let run = self.run_once(header, payload, context.as_ref());
+                self.end(header, payload.len(), context, run);
             }
         }
     }
@@ -268,9 +277,8 @@ impl<'e, F: Fabric, L: Loader> Leader<'e, F, L> {
             }
             let payload_len = payload.len();
             copy[..payload_len].copy_from_slice(payload);
-            let (ran, refused) =
-                self.run_once(header, &mut copy[..payload_len], Some(calls.context()));
-            self.end_unheard(calls.context(), ran, refused);
+            let run = self.run_once(header, &mut copy[..payload_len], Some(calls.context()));
+            self.end_unheard(calls.context(), run);
         }
         self.copy = copy;
         if let Some(behind) = self.beat.take_behind() {
@@ -284,9 +292,13 @@ impl<'e, F: Fabric, L: Loader> Leader<'e, F, L> {
         header: &Header,
         payload: &mut [u8],
         context: Option<&CallContext>,
-    ) -> (Ran, Option<Refused>) {
+    ) -> Run {
         let (Some(session), Some(entry)) = (&self.session, &self.entry) else {
-            return (Ran::Stopped, None);
+            return Run {
+                ran: Ran::Stopped,
+                refused: None,
+                special: None,
+            };
         };
         let session = context.map_or(session, |it| &it.session);
         let travelling = context.filter(|it| it.journey.is_some());
@@ -302,11 +314,7 @@ impl<'e, F: Fabric, L: Loader> Leader<'e, F, L> {
             };
             engine.send_output(to, stream, text, open);
         };
-        let host = Surroundings {
-            engine,
-            call: travelling.map(|context| (context, entry)),
-            refused: RefCell::default(),
-        };
+        let host = Surroundings::new(engine, entry, travelling);
         let place = travelling.map(CallContext::place).unwrap_or_default();
         let program = &entry.program;
         let ran = if self.runs.is_multiple_of(MEASURE_EVERY) {
@@ -322,25 +330,28 @@ impl<'e, F: Fabric, L: Loader> Leader<'e, F, L> {
             entry.pace.note_long(LOST_AFTER.as_nanos());
         }
         engine.counters.ran_inline.add(1);
-        (ran, host.refused.into_inner())
+        let (refused, special) = host.said();
+        Run {
+            ran,
+            refused,
+            special,
+        }
     }
 
     /// What becomes of a call that has run here, and that somebody waits for.
-    fn end(
-        &mut self,
-        header: &Header,
-        payload_len: usize,
-        context: Option<CallContext>,
-        ran: Ran,
-        refused: Option<Refused>,
-    ) {
+    fn end(&mut self, header: &Header, payload_len: usize, context: Option<CallContext>, run: Run) {
+        let Run {
+            ran,
+            refused,
+            special,
+        } = run;
         let (Some(session), Some(entry), engine) = (&self.session, &self.entry, self.engine) else {
             return;
         };
         if let Ran::Forward(onward) = ran {
             let context = context
                 .unwrap_or_else(|| CallContext::new(Arc::clone(session), header, payload_len));
-            return engine.forward(&context, entry, onward, &mut self.output);
+            return engine.forward(&context, entry, onward, special, &mut self.output);
         }
         let answered = Answered {
             session: context.as_ref().map_or(session, |it| &it.session),
@@ -365,11 +376,16 @@ impl<'e, F: Fabric, L: Loader> Leader<'e, F, L> {
     }
 
     /// What becomes of one that nobody waits for.
-    fn end_unheard(&mut self, context: &CallContext, ran: Ran, refused: Option<Refused>) {
+    fn end_unheard(&mut self, context: &CallContext, run: Run) {
+        let Run {
+            ran,
+            refused,
+            special,
+        } = run;
         if let Some(entry) = &self.entry {
             let output = &mut self.output;
             self.engine
-                .end_unheard(context, entry, ran, refused, output);
+                .end_unheard(context, entry, ran, refused, special, output);
         }
     }
 

@@ -121,6 +121,7 @@ pub(crate) fn archive(name: &str, text: &str) -> Vec<u8> {
             features: "",
             code: code.as_slice(),
         }],
+        ..Archive::default()
     };
     archive.encode().unwrap().0
 }

@@ -188,6 +188,7 @@ fn of_a_bomb() -> Vec<u8> {
     let mut bytes = Archive {
         manifest,
         images: Vec::new(),
+        ..Archive::default()
     }
     .encode()
     .unwrap()

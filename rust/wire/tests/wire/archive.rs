@@ -2,7 +2,8 @@
 
 use super::sample;
 use bitcode_wire::archive::{
-    Archive, ArchiveError, Image, ImageKind, MAX_IMAGES, MAX_TARGET_BYTES,
+    Archive, ArchiveError, Image, ImageKind, MAX_FIXED_BYTES, MAX_IMAGES, MAX_TARGET_BYTES,
+    specialised,
 };
 use bitcode_wire::code::CodeId;
 use bitcode_wire::codec::{DecodeError, Problem};
@@ -161,4 +162,40 @@ fn an_archive_is_borrowed_not_copied() {
     let (bytes, _) = archive.encode().unwrap();
     let used = allocation_counter::measure(|| assert!(Archive::decode(&bytes).is_ok()));
     assert!(used.bytes_total < 4096, "{} bytes", used.bytes_total);
+}
+
+#[test]
+fn specialised_archives_have_one_spelling_and_something_fixed() {
+    let (plain, id) = sample::small_archive().encode().unwrap();
+    let special = specialised(&plain, b"fixed").unwrap();
+    let archive = Archive::decode(&special).unwrap();
+    let expected = Archive {
+        fixed: b"fixed",
+        ..sample::small_archive()
+    };
+    assert_eq!(archive, expected);
+    let (again, special_id) = archive.encode().unwrap();
+    assert_eq!(again, special);
+    assert_ne!(special_id, id);
+    assert_eq!(
+        specialised(&special, b"other").unwrap(),
+        specialised(&plain, b"other").unwrap()
+    );
+    assert_eq!(specialised(&special, b"").unwrap(), plain);
+    for end in 4..special.len() {
+        assert!(Archive::decode(&special[..end]).is_err(), "{end}");
+    }
+    assert!(Archive::decode(&[&special[..], b"more"].concat()).is_err());
+    // Nothing fixed, and one within another, would be second spellings.
+    let at = 8 + 4;
+    let empty = [&special[..8], &[0; 4], &special[at + 5..]].concat();
+    let error = Archive::decode(&empty).unwrap_err();
+    assert!(error.to_string().contains("something fixed"), "{error}");
+    let length = (special.len() as u32).to_le_bytes();
+    let twice = [&special[..at + 5], &length, &special[..]].concat();
+    assert!(Archive::decode(&twice).is_err());
+    assert!(specialised(&plain, &vec![1; MAX_FIXED_BYTES]).is_ok());
+    let error = specialised(&plain, &vec![1; MAX_FIXED_BYTES + 1]).unwrap_err();
+    assert_eq!(error.code(), ErrorCode::TOO_LARGE);
+    assert!(crate::bodies::archive(&special));
 }

@@ -192,6 +192,7 @@ fn limits() {
         ("MAX_STEPS", Steps::MAX),
         ("MAX_ARCHIVE_BYTES", archive::MAX_ARCHIVE_BYTES),
         ("MAX_IMAGES", archive::MAX_IMAGES),
+        ("MAX_FIXED_BYTES", archive::MAX_FIXED_BYTES),
         ("MAX_TARGET_BYTES", archive::MAX_TARGET_BYTES),
         ("MAX_MANIFEST_BYTES", manifest::MAX_MANIFEST_BYTES),
         ("MAX_OBJECTS", manifest::MAX_OBJECTS),
@@ -248,6 +249,7 @@ fn container_and_images() {
             ..Manifest::default()
         },
         images,
+        ..Archive::default()
     };
     let (bytes, _) = empty(vec![]).encode().unwrap();
     let manifest = least(&page, "Manifest") + "e".len();

@@ -46,6 +46,7 @@ fn fault(manifest: &Manifest<'_>) -> Inconsistent {
     let archive = Archive {
         manifest: manifest.clone(),
         images: vec![],
+        ..Archive::default()
     };
     let limit = matches!(found.problem, ManifestProblem::OverLimit { .. });
     let code = if limit {
@@ -662,6 +663,7 @@ fn refuses_more_than_the_limits() {
             ..Manifest::default()
         },
         images: vec![],
+        ..Archive::default()
     };
     assert_eq!(archive.encode().unwrap_err().code(), ErrorCode::TOO_LARGE);
     assert_eq!(

@@ -333,7 +333,11 @@ impl Plan {
                 code,
             })
             .collect();
-        Archive { manifest, images }
+        Archive {
+            manifest,
+            images,
+            ..Archive::default()
+        }
     }
 }
 

@@ -138,6 +138,7 @@ pub(crate) fn small_archive() -> Archive<'static> {
             ..Manifest::default()
         },
         images: vec![bitcode(b"BC\xC0\xDE")],
+        ..Archive::default()
     }
 }
 
@@ -155,6 +156,7 @@ pub(crate) fn full_archive() -> Archive<'static> {
                 code: b"\x7FELF",
             },
         ],
+        ..Archive::default()
     }
 }
 

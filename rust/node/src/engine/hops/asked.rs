@@ -18,6 +18,7 @@ use parking_lot::{Condvar, Mutex};
 use super::{Going, Refused};
 use crate::engine::cache::Entry;
 use crate::engine::reach::QUESTION;
+use crate::engine::special::Made;
 use crate::engine::{Beat, CallContext, Engine, Leader};
 use crate::loader::Loader;
 
@@ -100,27 +101,29 @@ impl<F: Fabric, L: Loader> Engine<F, L> {
         context: &CallContext,
         entry: &Arc<Entry<L::Program>>,
         onward: Onward,
+        special: Option<Made>,
         payload: &[u8],
     ) -> Reply {
         let number = QUESTION | self.next_count();
-        let (link, mut traveller) = match self.way(context, entry, onward, payload.len(), false)? {
-            Going::By(link, traveller) => (link, traveller),
-            Going::To(address, traveller) => {
-                let link = self.link_to(&traveller.directory, traveller.node);
-                let unreachable = |_| {
-                    let (node, here) = (traveller.node, traveller.directory.here);
-                    let message =
-                        format!("node {node} ({address}) cannot be reached from node {here}");
-                    Refused::new(ErrorCode::UNREACHABLE, message)
-                };
-                (link.map_err(unreachable)?, traveller)
-            }
-            Going::Stays(journey) => {
-                let here = journey.directory.here;
-                let message = format!("{} asks node {here}, on which it runs", entry.name);
-                return Err(Refused::new(ErrorCode::UNREACHABLE, message));
-            }
-        };
+        let (link, mut traveller) =
+            match self.way(context, entry, onward, special, payload.len(), false)? {
+                Going::By(link, traveller) => (link, traveller),
+                Going::To(address, traveller) => {
+                    let link = self.link_to(&traveller.directory, traveller.node);
+                    let unreachable = |_| {
+                        let (node, here) = (traveller.node, traveller.directory.here);
+                        let message =
+                            format!("node {node} ({address}) cannot be reached from node {here}");
+                        Refused::new(ErrorCode::UNREACHABLE, message)
+                    };
+                    (link.map_err(unreachable)?, traveller)
+                }
+                Going::Stays(journey, _) => {
+                    let here = journey.directory.here;
+                    let message = format!("{} asks node {here}, on which it runs", entry.name);
+                    return Err(Refused::new(ErrorCode::UNREACHABLE, message));
+                }
+            };
         let note = traveller.note();
         traveller.header.flags = Flags::ASKED;
         traveller.header.call = number;

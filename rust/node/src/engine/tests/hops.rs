@@ -293,6 +293,36 @@ fn a_call_starts_others_as_many_as_it_may() {
     );
 }
 
+#[test]
+fn new_code_goes_down_a_tree_of_nodes_over_each_link_once() {
+    let cluster = Cluster::new(32, &EngineSettings::default());
+    cluster.tell();
+    let code = cluster.code("hops down a tree");
+    for round in 1..=3 {
+        let call = cluster.call(&code, &[], 9);
+        cluster.settle();
+        assert_eq!(value(&call), b"");
+        assert_eq!(cluster.compiled(), [1; 32], "once on each node");
+        assert_eq!(cluster.link_count(), 31, "each has heard from one other");
+        let hops = |it: &Node| it.engine.counters().hops.get();
+        let sent: Vec<_> = cluster.nodes.iter().map(hops).collect();
+        let children = |node: u64| (2 * node..=2 * node + 1).filter(|it| *it <= 32).count() as u64;
+        let expected: Vec<_> = (1..=32).map(|node| round * children(node)).collect();
+        assert_eq!(sent, expected, "one for each link in each round");
+        let need_code = |it: &Node| it.engine.counters().need_code.get();
+        assert_eq!(cluster.nodes.iter().map(need_code).sum::<u64>(), 0);
+    }
+    let archives: u64 = cluster
+        .sessions
+        .iter()
+        .map(|it| it.stats().archives_sent)
+        .sum();
+    assert_eq!(
+        archives, 1,
+        "from the origin to node 1; the others have it from each other"
+    );
+}
+
 /// What was spawned has the id of the call that did it, which is still under way.
 #[test]
 fn a_panic_in_what_a_call_has_started_does_not_end_the_call() {

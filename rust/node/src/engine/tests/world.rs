@@ -139,6 +139,20 @@ impl Program for Word {
                     Ran::Stopped
                 }
             }
+            // Starts itself on the two nodes below this one in a tree, if there are so many.
+            "hops down a tree" => {
+                let children = [2 * place.here, 2 * place.here + 1];
+                let there = children.iter().filter(|child| **child <= place.nodes);
+                let spawn = |child: &u32| {
+                    let node = i64::from(*child);
+                    host.spawn(Onward { node, entry: 7 }, b"some bytes")
+                };
+                if there.into_iter().all(spawn) {
+                    Ran::Value
+                } else {
+                    Ran::Stopped
+                }
+            }
             "hops and asks" if place.entry == 7 => {
                 output.extend(payload.iter().rev());
                 Ran::Value
@@ -275,6 +289,7 @@ pub(crate) fn linking_archive(word: &str, links: &[CodeId]) -> Vec<u8> {
             features: "",
             code: b"BC",
         }],
+        ..Archive::default()
     };
     archive.encode().unwrap().0
 }
