@@ -129,7 +129,9 @@ const SharedModuleRef = Ptr{Cvoid}
 @llvm SetGlobalConstant(global_::ValueRef, constant::Cint)::Cvoid
 @llvm IsGlobalConstant(global_::ValueRef)::Cint
 @llvm SetUnnamedAddress(global_::ValueRef, kind::Cint)::Cvoid
+@llvm GetUnnamedAddress(global_::ValueRef)::Cint
 @llvm SetAlignment(value::ValueRef, bytes::Cuint)::Cvoid
+@llvm GetAlignment(value::ValueRef)::Cuint
 @llvm GlobalGetValueType(global_::ValueRef)::TypeRef
 @llvm IsDeclaration(global_::ValueRef)::Cint
 @llvm GetLinkage(global_::ValueRef)::Cint

@@ -48,10 +48,10 @@ const RUNTIME_OFFENCES = (
     (r"^jl_gc_new_weakref", :runtime_call, "a weak reference is made: nodes collect no garbage that it could tell of", "use the object itself"),
     (r"^(getenv|setenv|unsetenv|environ)$", :runtime_call, "the environment (`ENV`) is asked for, which is this process's own",
         "read it here and pass the value as an argument"),
-    (r"^(jl_spawn|uv_spawn|uv_process|jl_process|jl_pipe)", :io, "a program is run: processes belong to this one", "run it here, and ship what works on its output"),
-    (r"^(uv_|jl_uv_|ios_|jl_ios|jl_fs_|jl_sock|jl_tty|jl_static_show|jl_process_events)", :io, "`%` is called: files, streams and output belong to this process",
+    (r"^(jl_spawn|uv_spawn|uv_process|jl_process_(?!events)|jl_pipe)", :io, "a program is run: processes belong to this one", "run it here, and ship what works on its output"),
+    (r"^(uv_|jl_uv_|ios_|jl_ios|jl_fs_|jl_sock|jl_tty|jl_static_show)", :io, "`%` is called: files, streams and output belong to this process",
         "return the data and do the output here"),
-    (r"^jl_(new_task|get_next_task|switch|set_next_task|task|enqueue|threading|thread|get_task|yield|wakeup|get_current_task|finish_task|schedule|profile)", :task,
+    (r"^jl_(new_task|process_events|get_next_task|switch|set_next_task|task|enqueue|threading|thread|get_task|yield|wakeup|get_current_task|finish_task|schedule|profile)", :task,
         "`%` is called: tasks and threads belong to this process", THREAD_STATE_OFFENCE.advice),
     (r"^bc_type_details$", :runtime_call, "a type that is only known when the code runs is asked for its fields or parameters",
         "ask where the type is known: a constant, or the type of an argument"),
@@ -175,6 +175,8 @@ function locate(work, offences, left_open::Vector{OpenCall})
         push!(reasons, offence.kind in (:io, :task) ? in_words_of_the_caller(reason) : reason)
         push!(ways, frames)
     end
+    # What has no place in the source helps nobody who has other places to look at.
+    any(reason -> reason.line > 0, reasons) && filter!(reason -> reason.line > 0, reasons)
     return main_reasons(without_consequences(reasons, ways))
 end
 

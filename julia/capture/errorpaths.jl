@@ -25,17 +25,20 @@ struct Splat{F} end
 (::Splat{F})(collections...) where {F} = F.instance(Iterators.flatten(collections)...)
 
 # Rewrites what leads to a throw in `body`, in place; `doomed` says which statements do, `deferrable` which of them may leave that to the origin.
-function defer_messages!(body::Body, doomed::BitVector, deferrable::BitVector)
+function defer_messages!(narrowing, body::Body, doomed::BitVector, deferrable::BitVector)
     any(doomed) || return
+    for i in eachindex(body.source.code)
+        call = call_of(body.source.code[i])
+        doomed[i] && (is_invoke(call) || is_call(call)) && is_plain_construction(narrowing, body, call) || continue
+        f, arguments = called(call)
+        replace_call!(body, i, Expr(:new, something(constant(body, f)), arguments...))
+    end
     texts = deferrable_texts(body, deferrable)
     for i in eachindex(body.source.code)
         doomed[i] || continue
         call = call_of(body.source.code[i])
         (is_invoke(call) || is_call(call)) || continue
-        if is_plain_construction(body, call)
-            f, arguments = called(call)
-            replace_call!(body, i, Expr(:new, something(constant(body, f)), arguments...))
-        elseif i in texts
+        if i in texts
             replace_call!(body, i, deferred_call(body, call, deferred_text))
             body.source.ssavaluetypes[i] = String
         elseif deferrable[i] && is_wordy_error(body, call)
@@ -194,14 +197,27 @@ end
 
 # Constructors of Julia's own exceptions take their fields and are not specialised, so what converts the fields would be decided when
 # the code runs. Where there is nothing to convert, the call is no more than `new`.
-function is_plain_construction(body::Body, call::Expr)
+function is_plain_construction(narrowing, body::Body, call::Expr)
     f, arguments = called(call)
     known = constant(body, f)
     known === nothing && return false
     T = something(known)
-    T isa DataType && isconcretetype(T) && T <: Exception && is_library_module(parentmodule(T)) || return false
+    T isa DataType && isconcretetype(T) && T <: Exception || return false
     length(arguments) == fieldcount(T) > 0 || return false
-    return all(k -> operand_type(body, arguments[k]) <: fieldtype(T, k), 1:fieldcount(T))
+    types = Any[operand_type(body, a) for a in arguments]
+    all(k -> types[k] <: fieldtype(T, k), 1:fieldcount(T)) || return false
+    return is_library_module(parentmodule(T)) || only_constructs(narrowing, T, types)
+end
+
+# Is that all that a constructor of the user's does? (Since 1.9 calls on the way to a throw are not inlined.)
+function only_constructs(narrowing, T::DataType, types::Vector{Any})
+    target = only_method(narrowing, Tuple{Type{T},types...})
+    source = target === nothing ? nothing : inferred_source(target, narrowing.world)
+    (source === nothing || length(source.code) != 2) && return false
+    made, back = source.code
+    is_return(back) && returned(back) === Core.SSAValue(1) && made isa Expr && made.head === :new || return false
+    given = made.args[2:end]
+    return length(given) == length(types) && all(k -> given[k] isa Parameter && parameter_number(given[k]) == k + 1, eachindex(given))
 end
 
 # A call that is decided when the code runs: neither a builtin nor an intrinsic.

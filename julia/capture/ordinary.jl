@@ -171,6 +171,8 @@ end
 # Floating-point numbers are printed by way of a buffer that is kept for each task; here it is made anew.
 digits_buffer() = Vector{UInt8}(undef, 309 + 17)
 
+no_finalizer(arguments...) = nothing
+
 # Whether there is a method is known when the code is captured, too.
 @generated has_method(::F, ::Type{T}) where {F,T<:Tuple} = Base.invokelatest(hasmethod, F.instance, T)::Bool
 @generated method_for(::Type{T}, world::UInt) where {T<:Tuple} = Codegen.has_method(T) ? true : nothing
@@ -183,11 +185,14 @@ function register_stand_ins!()
         FUNCTION_STAND_INS[f] = stand_in
     end
     haskey(FUNCTIONS_OF_THREADS, :digits) && (FUNCTION_STAND_INS[FUNCTIONS_OF_THREADS.digits] = digits_buffer)
-    # What inlining leaves of a function with keywords is its body.
+    # What inlining leaves of a function with keywords is its body. (Those of constructors have no name of their own since 1.10.)
     for name in names(Base; all=true)
-        startswith(string(name), "#Timer#") || continue
+        startswith(string(name), r"#(Timer|_)#") || continue
         T = getfield(Base, name)
-        T isa DataType && isdefined(T, :instance) && (FUNCTION_STAND_INS[T.instance] = timer)
+        T isa DataType && isdefined(T, :instance) || continue
+        any(m -> m.sig <: Tuple{Any,Any,Type{Timer},Vararg}, methods(T.instance)) && (FUNCTION_STAND_INS[T.instance] = timer)
     end
+    # What finalizers would free goes with the call's heap. (A builtin since 1.9; before that the runtime has the C function.)
+    isdefined(Core, :finalizer) && (FUNCTION_STAND_INS[Core.finalizer] = no_finalizer)
 end
 register_stand_ins!()

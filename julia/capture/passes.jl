@@ -117,4 +117,32 @@ function finish!(portable::Portable)
         LLVM.StripDeadPrototypes(m)
         LLVM.ConstantMerge(m)
     end
+    order_data!(portable)
+end
+
+# Constants in the order in which the code uses them. (Of equal ones LLVM keeps the last, and where that is follows the code generator's tables, whose order is that of addresses.)
+function order_data!(portable::Portable)
+    seen, ordered = Set{LLVM.ValueRef}(), LLVM.ValueRef[]
+    each_instruction(portable) do f, instruction
+        foreach(i -> note_data!(ordered, seen, LLVM.GetOperand(instruction, i)), 0:LLVM.GetNumOperands(instruction)-1)
+    end
+    for old in ordered
+        new = LLVM.AddGlobal(portable.mod, LLVM.GlobalGetValueType(old), "")
+        LLVM.SetInitializer(new, LLVM.GetInitializer(old))
+        LLVM.SetLinkage(new, LLVM.GetLinkage(old))
+        LLVM.SetGlobalConstant(new, LLVM.IsGlobalConstant(old))
+        LLVM.SetUnnamedAddress(new, LLVM.GetUnnamedAddress(old))
+        LLVM.SetAlignment(new, LLVM.GetAlignment(old))
+        LLVM.ReplaceAllUsesWith(old, new)
+        LLVM.DeleteGlobal(old)
+    end
+end
+
+function note_data!(ordered::Vector{LLVM.ValueRef}, seen::Set{LLVM.ValueRef}, value::LLVM.ValueRef)
+    kind = LLVM.GetValueKind(value)
+    is_data = kind == LLVM.KIND_GLOBAL_VARIABLE && is_definition(value)
+    (is_data || is_compound_constant(kind)) && !(value in seen) || return
+    push!(seen, value)
+    is_data && push!(ordered, value)
+    foreach(i -> note_data!(ordered, seen, LLVM.GetOperand(value, i)), 0:LLVM.GetNumOperands(value)-1)
 end

@@ -27,6 +27,9 @@ own_words(x) = x > 0 ? x : error(describe(Any[x][1]))
 
 names(s) = [f for f in s.deferrable]
 
+# Since 1.8 many of Base's own messages are made when somebody reads them, and there is nothing to defer.
+const MADE_LATER = isdefined(Base, :LazyString)
+
 @testset "texts are not shipped" begin
     s = shipped(negative, Int)
     @test "bc_defer" in s.imports
@@ -36,7 +39,7 @@ names(s) = [f for f in s.deferrable]
     @test !any(symbol -> occursin("string", symbol), s.imports)
     @test s.functions <= 3
     s = shipped(root, Float64)
-    @test "bc_defer" in s.imports && length(s.archive) < 5000
+    @test (MADE_LATER || "bc_defer" in s.imports) && length(s.archive) < 5000
     @test DomainError in s.objects
 end
 
@@ -97,8 +100,8 @@ end
     ignores(x) = try sqrt(x) catch; NaN end
     asks_type(x) = try sqrt(x) catch e; e isa DomainError ? NaN : rethrow() end
     reads_text(x) = try negative(x) catch e; e isa ErrorException ? length(e.msg::String) : 0 end
-    @test "bc_defer" in shipped(ignores, Float64).imports
-    @test "bc_defer" in shipped(asks_type, Float64).imports
+    @test MADE_LATER || "bc_defer" in shipped(ignores, Float64).imports
+    @test MADE_LATER || "bc_defer" in shipped(asks_type, Float64).imports
     s = shipped(reads_text, Int)
     @test !("bc_defer" in s.imports)
     @test isempty(s.deferrable)

@@ -4,7 +4,7 @@
 # The seam, which the file of every version range defines:
 #   statements   is_return, returned, is_unreachable, branch_target, branch_condition, Parameter, parameter_number
 #   questions    builtin_type, inferred_source, return_type, infer!, infer_throws!, CALL_LATEST
-#   emission     emit(instances, world, rewrite!) -> Emitted, typed_context, normalise!
+#   emission     emit(instances, world, rewrite!) -> Emitted, typed_context, normalise!, settle_pools!
 #   conventions  JLCALL, JLCALL_EXTRA (calling conventions), is_object_type, runtime_name
 #   memory       is_binding_tag, binding_at, THREAD_STATE, TYPE_DETAILS
 #   library      thread_buffers, FUNCTIONS_OF_THREADS
@@ -111,6 +111,9 @@ typed_context() = LLVM.ContextCreate()
 
 # The code generator's module is as the rest of this room wants it.
 normalise!(work) = nothing
+
+# There is one pool of threads, whose size is a number that nodes know.
+settle_pools!(portable) = nothing
 
 # Conventions
 

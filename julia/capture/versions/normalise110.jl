@@ -4,6 +4,7 @@
 #   tags of objects                         since 1.10 small numbers for some types, else addresses: here symbols of types, as a node has them
 #   julia.get_pgcstack()                    where the task keeps its frames: what is reached from there, the code of a node does not need
 #   julia.cpu.have_fma.f64()                the answer of this processor, so that a remote call gives the bits of the local one
+#   alias.scope, noalias                    gone: what is read of an argument and what its caller writes are in scopes apart
 #   ijl_…                                   jl_…
 
 function normalise!(work)
@@ -12,6 +13,8 @@ function normalise!(work)
     name_tags!(work)
     forget_tasks!(portable)
     answer_for_processor!(portable)
+    forget_scopes!(portable)
+    keep_throws_apart!(portable)
     name_runtime!(portable)
 end
 
@@ -125,8 +128,17 @@ function forget_tasks!(portable::Portable)
     for call in calls_of(portable, "julia.gc_alloc_obj")
         LLVM.SetOperand(call, 0, LLVM.ConstNull(LLVM.TypeOf(LLVM.GetOperand(call, 0))))
     end
+    foreach(erase_unused!, calls_of(portable, "julia.get_pgcstack"))
+    # Asked for once, where the function begins: what is left is asked for where it is wanted, which has a line, and may be on the way to a throw.
     for call in calls_of(portable, "julia.get_pgcstack")
-        erase_unused!(call)
+        for user in collect(LLVM.Users(call))
+            LLVM.PositionBuilderBefore(portable.builder, user)
+            again = LLVM.BuildCall(portable.builder, LLVM.GetCalledValue(call), LLVM.ValueRef[], 0, "")
+            for i in 0:LLVM.GetNumOperands(user)-1
+                LLVM.GetOperand(user, i) == call && LLVM.SetOperand(user, i, again)
+            end
+        end
+        LLVM.InstructionEraseFromParent(call)
     end
 end
 
@@ -145,6 +157,50 @@ function answer_for_processor!(portable::Portable)
     for (name, T) in (("julia.cpu.have_fma.f32", Float32), ("julia.cpu.have_fma.f64", Float64)), call in calls_of(portable, name)
         replace_value!(call, LLVM.ConstInt(LLVM.TypeOf(call), UInt64(Core.Intrinsics.have_fma(T)), 0))
     end
+end
+
+# Since 1.9 `Threads.nthreads()` looks into a list of the sizes of the pools of threads: shipped code has one thread in the first pool, and none that
+# are interactive.
+function settle_pools!(portable::Portable)
+    pools = LLVM.GetNamedGlobal(portable.mod, "jl_n_threads_per_pool")
+    (LLVM.isnull(pools) || !is_used(pools)) && return
+    sizes = constant_bytes(portable, collect(reinterpret(UInt8, Int32[1, 0])), 4)
+    list = LLVM.AddGlobal(portable.mod, LLVM.TypeOf(sizes), "pools")
+    LLVM.SetInitializer(list, sizes)
+    LLVM.SetLinkage(list, LLVM.PRIVATE_LINKAGE)
+    LLVM.SetGlobalConstant(list, 1)
+    LLVM.SetUnnamedAddress(list, 2)
+    LLVM.ReplaceAllUsesWith(pools, LLVM.ConstBitCast(list, LLVM.TypeOf(pools)))
+    return
+end
+
+# Memory
+
+# Since 1.9 the code generator also says by scopes that memory which never changes is not the memory that is written. As with the other marks of
+# what never changes (invariance.jl) that ends where a function is inlined into the one that wrote its arguments.
+function forget_scopes!(portable::Portable)
+    kinds = [LLVM.GetMDKindIDInContext(portable.context, kind, ncodeunits(kind)) for kind in ("alias.scope", "noalias")]
+    each_instruction(portable) do f, instruction
+        foreach(kind -> LLVM.SetMetadata(instruction, kind, LLVM.NO_VALUE), kinds)
+    end
+end
+
+# Throws
+
+# LLVM would make one call of several that end a function in the same way; of one call a backtrace could not say which it was.
+function keep_throws_apart!(portable::Portable)
+    nomerge = LLVM.CreateEnumAttribute(portable.context, LLVM.GetEnumAttributeKindForName("nomerge", 7), UInt64(0))
+    each_instruction(portable) do f, instruction
+        is_call_instruction(instruction) && has_site(instruction) && never_returns(instruction) || return
+        LLVM.AddCallSiteAttribute(instruction, FUNCTION_ATTRIBUTES, nomerge)
+    end
+end
+
+# Behind calls that Julia's inference knows to throw there is a trap.
+function never_returns(call::LLVM.ValueRef)
+    after = LLVM.GetNextInstruction(call)
+    is_opcode(after, LLVM.CALL) && (f = callee(after); !LLVM.isnull(f) && LLVM.name_of(f) == "llvm.trap") && return true
+    return is_opcode(after, LLVM.UNREACHABLE)
 end
 
 # Names
