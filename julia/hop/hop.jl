@@ -33,6 +33,9 @@ using ..BitCode: payload, as_argument, is_graph, tail_end, head_bytes, write_val
 # Not constants, and not inlined: the compiler must leave the calls in the code, where capture finds them.
 const ORIGIN = Ref(0)
 
+# Since 1.8 the compiler leaves out calls, and computes them beforehand, if what they call has no effect: the words below have one, whatever is called.
+@inline acts() = (ORIGIN[] = 0; nothing)
+
 """
     Hop.here() -> Int
 
@@ -83,7 +86,7 @@ end
 @remote node chase([3, 1, 2], 1, 10)
 ```
 """
-@noinline forward(node::Integer, g::G, args::Vararg{Any,N}) where {G,N} = g(args...)
+@noinline forward(node::Integer, g::G, args::Vararg{Any,N}) where {G,N} = (acts(); g(args...))
 
 """
     Hop.spawn(node, g, args...)
@@ -108,6 +111,7 @@ end
 ```
 """
 @noinline function spawn(node::Integer, g::G, args::Vararg{Any,N}) where {G,N}
+    acts()
     # Never throws, and so the compiler finds that it always returns: what is shipped in its place does.
     try
         g(args...)
@@ -135,7 +139,7 @@ At the origin, `call(node, g, args...)` is `g(args...)`.
 largest(table) = maximum(k -> Hop.call(k, t -> maximum(Hop.localpart(t)), table), 1:Hop.nnodes())
 ```
 """
-@noinline call(node::Integer, g::G, args::Vararg{Any,N}) where {G,N} = g(args...)
+@noinline call(node::Integer, g::G, args::Vararg{Any,N}) where {G,N} = (acts(); g(args...))
 
 @noinline log_unheard(@nospecialize(exception)) = @error "what was spawned has thrown" exception
 
