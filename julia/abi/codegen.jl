@@ -187,6 +187,18 @@ object_id(@nospecialize(object)) = ccall(:jl_object_id, UInt, (Any,), object)
 
 object_at(address::UInt) = unsafe_pointer_to_objref(Ptr{Cvoid}(address))
 
+# What a table keeps of its keys' hashes becomes what they are now. Since 1.9 that is seven bits of each (base/dict.jl, `hashindex`), which `rehash!` believes.
+@static if VERSION < v"1.9-"
+    renew_hashes!(table::Dict) = nothing
+else
+    function renew_hashes!(table::Dict)
+        for i in eachindex(table.slots)
+            Base.isslotfilled(table, i) && (table.slots[i] = Base.hashindex(table.keys[i], length(table.keys))[2])
+        end
+        return nothing
+    end
+end
+
 # The bytes after the elements of an array of a union of bits types, which say what each element is.
 selectors_of(array::Array) = ccall(:jl_array_typetagdata, Ptr{UInt8}, (Any,), array)
 

@@ -41,5 +41,5 @@ The types of tables in a `T` that the entry hashes anew.
 """
 identity_tables(@nospecialize(T)) = filter(D -> table_by_identity(D) === true, reachable_types(T))
 
-hash_anew!(table::Dict) = (Base.rehash!(table, length(table.keys)); nothing)
+hash_anew!(table::Dict) = (Codegen.renew_hashes!(table); Base.rehash!(table, length(table.keys)); nothing)
 hash_anew!(table::IdDict) = (Base.rehash!(table, length(table.ht)); nothing)

@@ -82,7 +82,7 @@ function alike(a, b, known = IdDict{Any,Any}())
         isdefined(a, i) == isdefined(b, i) && (!isdefined(a, i) || alike(getfield(a, i), getfield(b, i), known))
     end
 end
-ismutable_value(a) = typeof(a).mutable || a isa Core.SimpleVector
+ismutable_value(a) = BitCode.Codegen.is_mutable_type(typeof(a)) || a isa Core.SimpleVector
 
 struct Keep{T}
     value::T
