@@ -89,7 +89,7 @@ function pmap(f, nodes::AbstractVector{<:Node}, xs, more...; on_error = nothing)
     isempty(nodes) && throw(ArgumentError("pmap wants a node or more"))
     free = Channel{Node}(length(nodes))
     foreach(node -> put!(free, node), nodes)
-    return asyncmap(xs, more...; ntasks = length(nodes)) do arguments...
+    function call_one(arguments...)
         node = take!(free)
         try
             remotecall_fetch(f, node, arguments...)
@@ -103,6 +103,12 @@ function pmap(f, nodes::AbstractVector{<:Node}, xs, more...; on_error = nothing)
                 close(free, BitCodeError(:connection_lost, "none of the $(length(nodes)) nodes of this `pmap` is left"))
             end
         end
+    end
+    try
+        return asyncmap(call_one, xs, more...; ntasks = length(nodes))
+    catch e
+        # Since 1.6 what a task has thrown comes in a wrapper.
+        e isa CapturedException ? throw(e.ex) : rethrow()
     end
 end
 
