@@ -45,7 +45,7 @@ end
     @test remotecall_fetch(pick("moved(::Spot, ::Float64)"), node, Spot(1, 2), 0.5) === Spot(1.5, 1.5)
     @test remotecall_fetch(pick("counted(::String)"), node, "a bb a") == Dict("a" => 1, "bb" => 2)
     @test fetch(remotecall(pick("half(::Int64)"), node, 10)) === 5
-    scale = pick("scaled(::Array{Float64,1}; by::Float64, from::Float64)")
+    scale = pick("scaled(::$(Vector{Float64}); by::Float64, from::Float64)")
     # Keywords have no order.
     @test (@remote node scale([1.0, 2.0]; from = 1.0, by = 10.0)) == [0.0, 10.0]
     e = thrown(() -> remotecall_fetch(pick("half(::Int64)"), node, 3))
@@ -64,7 +64,7 @@ end
 
 @testset "what cannot be an archive" begin
     captured = 3
-    for (f, types, word) in ((x -> x + captured, Tuple{Int}, "holds values"), (add, Tuple{Real,Int}, "Real"), (add, Tuple{Vector,Int}, "Array"))
+    for (f, types, word) in ((x -> x + captured, Tuple{Int}, "holds values"), (add, Tuple{Real,Int}, "Real"), (add, Tuple{Vector,Int}, string(Vector)))
         e = thrown(() -> BitCode.archive(f, types))
         @test e isa ArgumentError && occursin(word, e.msg)
     end

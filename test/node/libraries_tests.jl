@@ -6,6 +6,8 @@ using CRC32c, LinearAlgebra, Random, Unicode
 node = launch()
 there(f, arguments...) = remotecall_fetch(f, node, arguments...)
 
+seeded(n) = (Random.seed!(n); rand())
+
 # The same value, or an exception of the same text.
 function agrees(f, arguments...; by = isequal)
     here = try f(map(deepcopy, arguments)...) catch e e end
@@ -177,8 +179,8 @@ end
         @test sort(there(shuffle, collect(1:20))) == 1:20
         @test abs(sum(there(randn, 10_000))) < 600
         # A seed is the call's own.
-        @test there(() -> (Random.seed!(1); rand())) == rand(MersenneTwister(1))
-        @test there(rand) != rand(MersenneTwister(1))
+        @test there(seeded, 1) == seeded(1)
+        @test there(rand) != seeded(1)
     end
 end
 
@@ -219,7 +221,7 @@ end
     for _ in 1:3
         @test_throws BitCode.RemoteException there(n -> (x = BigFloat(pi); n > 0 && error("stop"); Float64(x)), 1)
         @test there(x -> Float64(BigFloat(pi) * x), 2.0) == 2pi
-        @test there(n -> (Random.seed!(n); rand()), 3) == rand(MersenneTwister(3))
+        @test there(seeded, 3) == seeded(3)
     end
 end
 close(node)

@@ -68,7 +68,7 @@ for transport in ("shm", "tcp")
                 @test_throws ArgumentError BitCode.alloc(node, T, 3)
             end
             @test_throws ArgumentError BitCode.alloc(node, Int, -1)
-            @test occursin("3×4 RemoteArray{Complex{Float64},2}", sprint(show, MIME("text/plain"), m))
+            @test occursin("3×4 RemoteArray{$(ComplexF64),2}", sprint(show, MIME("text/plain"), m))
         end
 
         @testset "more than goes at once" begin
