@@ -63,6 +63,7 @@ have_cargo() { find_cargo >/dev/null; }
 have_rustfmt() { beside_cargo rustfmt cargo-fmt; }
 have_clippy() { beside_cargo clippy-driver cargo-clippy; }
 have_shellcheck() { command -v shellcheck >/dev/null; }
+have_ip() { PATH=$PATH:/usr/sbin:/sbin command -v ip >/dev/null; }
 have_cross_compiler() { command -v aarch64-linux-gnu-gcc >/dev/null; }
 have_emulator() { command -v qemu-aarch64-static >/dev/null; }
 beside_cargo() {
@@ -89,6 +90,7 @@ needs=(
     'have_rustfmt|rustfmt|rustfmt-web'
     'have_clippy|clippy|rust-web-clippy'
     'have_shellcheck|shellcheck|shellcheck'
+    'have_ip|ip, for nodes in network namespaces (tests, benchmarks)|iproute2'
 )
 if [ "${1:-}" = aarch64 ]; then
     needs+=(
