@@ -20,6 +20,8 @@ include("alloc.jl")
 include("bandwidth.jl")
 include("archive.jl")
 include("increments.jl")
+include("shipped_chase.jl")
+include("networks.jl")
 include("xrdma.jl")
 
 const BENCHMARKS = ["archive" => bench_archive, "latency" => bench_latency, "cold" => bench_cold, "load" => bench_load, "speed" => bench_speed,

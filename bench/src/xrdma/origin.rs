@@ -74,6 +74,20 @@ pub(crate) fn measure(
     Ok(())
 }
 
+/// This program, to be run where the server of this number is to be: BITCODE_BENCH_PLACES names a network namespace for each, if they are to be in some.
+fn at_place(number: usize) -> Result<Command, Failure> {
+    let program = std::env::current_exe()?;
+    let Ok(places) = std::env::var("BITCODE_BENCH_PLACES") else {
+        return Ok(Command::new(program));
+    };
+    let place = places.split(',').nth(number);
+    let mut command = Command::new("ip");
+    command
+        .args(["netns", "exec", place.ok_or("there are too few places")?])
+        .arg(program);
+    Ok(command)
+}
+
 fn start(transport: &str, table: Table) -> Result<(Origin, Vec<Server>), Failure> {
     let here = table.servers as usize;
     let (net, own) = Net::open(transport, here, here + 1)?;
@@ -82,7 +96,7 @@ fn start(transport: &str, table: Table) -> Result<(Origin, Vec<Server>), Failure
     let mut addresses = Vec::new();
     let mut keys = Vec::new();
     for number in 0..here {
-        let mut child = Command::new(std::env::current_exe()?)
+        let mut child = at_place(number)?
             .args(["--serve", transport, &number.to_string()])
             .args([table.servers.to_string(), table.words.to_string()])
             .stdin(Stdio::piped())
