@@ -17,7 +17,7 @@ A function is captured as LLVM bitcode from Julia's own compiler, with everythin
   - nodes: [`launch`](@ref), [`connect`](@ref), [`nodes`](@ref), [`Node`](@ref), `isopen`, `close`
   - calls: [`@remote`](@ref), [`remotecall_fetch`](@ref), [`remotecall`](@ref), [`remotecall_wait`](@ref), [`remote_do`](@ref), `pmap`
   - printing in shipped functions: [`BitCode.print`](@ref), [`BitCode.println`](@ref), [`BitCode.@show`](@ref)
-  - code that moves from node to node: [`BitCode.Hop`](@ref)
+  - code that moves from node to node: [`BitCode.Hop`](@ref); code that makes code: [`BitCode.specialize`](@ref)
   - without calling: [`BitCode.explain`](@ref), [`BitCode.code_llvm`](@ref), [`BitCode.archive_info`](@ref)
   - functions in files: [`BitCode.archive`](@ref), [`BitCode.save`](@ref), [`BitCode.load`](@ref)
   - memory of nodes: [`BitCode.alloc`](@ref), [`BitCode.attach`](@ref), [`BitCode.RemoteArray`](@ref), [`BitCode.DistributedSegment`](@ref)
