@@ -141,6 +141,7 @@ end
 # The name of a function of libjulia, as archives have it: libjulia-internal calls its own functions by a name with an "i" before it.
 function runtime_name(symbol::String)
     name = startswith(symbol, "ijl_") ? symbol[2:end] : symbol
+    name == "uv_os_getpid" && return "jl_getpid" # what `getpid` asks since 1.9
     return name == "jl_get_ptls_states" ? "julia.ptls_states" : name
 end
 

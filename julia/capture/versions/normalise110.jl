@@ -159,12 +159,12 @@ function answer_for_processor!(portable::Portable)
     end
 end
 
-# Since 1.9 `Threads.nthreads()` looks into a list of the sizes of the pools of threads: shipped code has one thread in the first pool, and none that
-# are interactive.
+# Since 1.9 `Threads.nthreads()` looks into a list of the sizes of the pools of threads: shipped code has no interactive threads (the first
+# pool), and one other.
 function settle_pools!(portable::Portable)
     pools = LLVM.GetNamedGlobal(portable.mod, "jl_n_threads_per_pool")
     (LLVM.isnull(pools) || !is_used(pools)) && return
-    sizes = constant_bytes(portable, collect(reinterpret(UInt8, Int32[1, 0])), 4)
+    sizes = constant_bytes(portable, collect(reinterpret(UInt8, Int32[0, 1])), 4)
     list = LLVM.AddGlobal(portable.mod, LLVM.TypeOf(sizes), "pools")
     LLVM.SetInitializer(list, sizes)
     LLVM.SetLinkage(list, LLVM.PRIVATE_LINKAGE)

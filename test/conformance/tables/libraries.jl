@@ -120,7 +120,17 @@ const UNSORTED, FOUR_INTEGERS, FOUR_FLOATS = [3.5, 1.0, 2.25, 8.0, -1.5], [1 2; 
     DateTime("2021-03-14T15:09:26")
     tryparse(Date, "x")
     parse(DateTime, "2021-03-14T15:09:26.5")
-    Dates.canonicalize(Minute(100))
+end
+
+# No method of 1.5; later it goes by the types of abstract periods.
+if hasmethod(Dates.canonicalize, Tuple{Minute})
+    @refused "libraries: Dates dispatches on abstract periods" begin
+        Dates.canonicalize(Minute(100))
+    end
+else
+    @calls "libraries: Dates" begin
+        Dates.canonicalize(Minute(100))
+    end
 end
 
 @calls "libraries: SparseArrays" begin
