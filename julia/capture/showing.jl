@@ -41,16 +41,19 @@ function type_as_text(body::Body, @nospecialize(call))
     return something(operand) isa Union{Type,Core.TypeName} ? Some(string(something(operand))) : nothing
 end
 
+# The name of a type without its parameters, as Base shows it. (`string` of a `TypeName` is another text since 1.9.)
+name_text(@nospecialize(T)) = sprint(Base.show_type_name, Base.unwrap_unionall(T).name)
+
 # What stands before the elements of a collection, and whether their type can be told from them.
 @generated function type_prefix(io::IO, x::T) where {T}
     E = eltype(T)
     is_telling(E) || return :(type_details(T, :parameters); ("", false))
-    name, full = string(T.name), string(T)
+    name, full = name_text(T), string(T)
     if T <: AbstractDict
         implicit = Base.typeinfo_implicit(keytype(T)) && Base.typeinfo_implicit(valtype(T))
         return :(known_type(io) === T ? ($name, false) : $implicit && !isempty(x) ? ($name, true) : ($full, false))
     end
-    element = Base.print_without_params(E) ? string(Base.unwrap_unionall(E).name) : string(E)
+    element = Base.print_without_params(E) ? name_text(E) : string(E)
     counts = T <: Union{AbstractArray,AbstractSet}
     return :($counts && known_type(io) === T ? ("", false) : $(Base.typeinfo_implicit(E)) && !isempty(x) ? ("", true) : ($element, false))
 end
@@ -193,13 +196,15 @@ function show_value(io::IO, a::Array{T,N}) where {T,N}
     return nothing
 end
 
+const BETWEEN_PAIRS = occursin(", ", sprint(show, Dict(1 => 1, 2 => 2))) ? ", " : "," # since 1.6 with a space
+
 function show_value(io::IO, d::Union{Dict,IdDict,Base.ImmutableDict})
     print(io, type_prefix(io, d)[1], '(')
     if !isempty(d) && !Base.show_circular(io, d)
         inner = knowing(IOContext(io, Pair{Symbol,Any}(:SHOWN_SET, d)), eltype(d))
         limit, shown = get(io, :limit, false)::Bool, 0
         for pair in d
-            shown > 0 && print(io, ',')
+            shown > 0 && print(io, BETWEEN_PAIRS)
             show(inner, pair)
             shown += 1
             limit && shown >= 10 && (print(io, '…'); break)
