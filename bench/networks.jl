@@ -55,16 +55,18 @@ function far_chase_times(delay, servers; words, depths, turns, seconds)
             nodes = [far_node(place, k + 1, key) for (k, place) in enumerate(places[2:end])]
             script = `$(Base.julia_cmd()) --startup-file=no --project=$(Base.active_project()) $FAR_ORIGIN $key $words $seconds $(join(depths, ',')) $(last.(nodes))`
             origin = open(at_place(places[1], script), "r+")
-            for _ in 1:turns
-                foreach(note!, native())
-                println(origin, "go") # One turn of the shipped chase.
-                lines = [readline(origin) for _ in depths]
-                any(isempty, lines) && error("the origin in its namespace has ended")
-                foreach(note!, times_in(lines))
+            try
+                for _ in 1:turns
+                    foreach(note!, native())
+                    println(origin, "go") # One turn of the shipped chase.
+                    lines = [readline(origin) for _ in depths]
+                    any(isempty, lines) && error("the origin in its namespace has ended")
+                    foreach(note!, times_in(lines))
+                end
+            finally
+                # Each of them ends with its standard input.
+                foreach(process -> (close(process.in); wait(process)), [origin; first.(nodes)])
             end
-            close(origin.in)
-            wait(origin)
-            foreach(((node, _),) -> (close(node.in); wait(node)), nodes)
         end
     end
     return times

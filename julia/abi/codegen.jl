@@ -74,12 +74,14 @@ end
 # Is this process writing the package's precompiled file?
 is_precompiling() = ccall(:jl_generating_output, Cint, ()) != 0
 
-# Is there a method for a call of these types?
+# The method for a call of these types, or `nothing`. For generated functions, too, which may not ask `which` since 1.9.
 @static if VERSION < v"1.9-"
-    has_method(@nospecialize(types)) = ccall(:jl_gf_invoke_lookup, Any, (Any, UInt), types, typemax(UInt)) !== nothing
+    method_for(@nospecialize(types)) = ccall(:jl_gf_invoke_lookup, Any, (Any, UInt), types, typemax(UInt))
 else
-    has_method(@nospecialize(types)) = ccall(:jl_gf_invoke_lookup, Any, (Any, Any, UInt), types, nothing, typemax(UInt)) !== nothing
+    method_for(@nospecialize(types)) = ccall(:jl_gf_invoke_lookup, Any, (Any, Any, UInt), types, nothing, typemax(UInt))
 end
+
+has_method(@nospecialize(types)) = method_for(types) !== nothing
 
 # The methods that a call with arguments of these types may mean: (intersection, static parameters, method) each; `nothing` if they are more than `limit`.
 @static if VERSION < v"1.6-"

@@ -106,16 +106,20 @@ end
 
     @testset "two nodes at once, in tasks" begin
         other = launch()
-        lines = lines_of() do
-            @sync for n in (node, other), _ in 1:5
-                @async @remote n count_to(200)
+        # Often, because whoever waits and libbitcode's own thread may both take in what comes.
+        for _ in 1:20
+            lines = lines_of() do
+                @sync for n in (node, other), _ in 1:5
+                    @async @remote n count_to(200)
+                end
+            end
+            @test length(lines) == 2000
+            for n in (node, other)
+                mine = filter(line -> startswith(line, mark(n)), lines)
+                @test sort(mine) == sort(repeat([mark(n) * "line $i\n" for i in 1:200], 5))
             end
         end
-        @test length(lines) == 2000
-        for n in (node, other)
-            mine = filter(line -> startswith(line, mark(n)), lines)
-            @test sort(mine) == sort(repeat([mark(n) * "line $i\n" for i in 1:200], 5))
-        end
+        @test all(n -> BitCode.statistics(n)["dropped_frames"] == 0, (node, other))
         close(other)
     end
 

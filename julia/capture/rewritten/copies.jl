@@ -57,5 +57,5 @@ end
 end
 
 # Is there a method of `deepcopy_internal` that is not the one for all types?
-has_own_copy(@nospecialize(T)) = Base.invokelatest(which, Base.deepcopy_internal, Tuple{T,IdDict}).sig !== GENERAL_COPY.sig
+has_own_copy(@nospecialize(T)) = Codegen.method_for(Tuple{typeof(Base.deepcopy_internal),T,IdDict}) !== GENERAL_COPY
 const GENERAL_COPY = which(Base.deepcopy_internal, Tuple{Any,IdDict})

@@ -25,8 +25,9 @@ const FULL: usize = (6 << 10) - 256;
 const WINDOW: u32 = 4;
 /// That moment. A node that takes longer gets more frames all the same: it may be waiting for something that the caller does next.
 const MOMENT: Duration = Duration::from_micros(50);
-/// Whoever posts looks at each so many calls whether the node has acknowledged some.
-const LOOK_EVERY: usize = 16;
+/// Whoever posts looks at each so many calls whether the node has acknowledged some. What was collected by then goes in one frame: over shared memory,
+/// where a node has acknowledged by the first look, the fewer, the less a call gains.
+const LOOK_EVERY: usize = 64;
 
 /// The calls of one session that wait to be sent.
 #[derive(Default)]

@@ -42,7 +42,10 @@ pub unsafe extern "C" fn bc_client_new(
         // SAFETY: the caller vouches for the string.
         let transport = unsafe { text(transport, "auto", "transport")? };
         let choice: TransportChoice = transport.parse()?;
-        let client = Client::new(UcxFabric::new(&Settings::with_transport(choice))?)?;
+        let mut settings = Settings::with_transport(choice);
+        // Output of a call comes before its outcome.
+        settings.in_order = true;
+        let client = Client::new(UcxFabric::new(&settings)?)?;
         let transport = c_string(&client.fabric().describe());
         let handle = BcClient {
             magic: BcClient::MAGIC,

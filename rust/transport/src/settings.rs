@@ -64,6 +64,9 @@ pub struct Settings {
     pub max_body: usize,
     /// How often UCX looks whether its peers are alive.
     pub keepalive: Duration,
+    /// Several threads that poll deliver the frames of one peer one after the other, as they came. Who sets it must not wait for frames of a peer while it is given
+    /// one, as a node does that runs code right then.
+    pub in_order: bool,
 }
 
 impl Default for Settings {
@@ -73,6 +76,7 @@ impl Default for Settings {
             net_devices: None,
             max_body: 4 << 30,
             keepalive: Duration::from_secs(1),
+            in_order: false,
         }
     }
 }

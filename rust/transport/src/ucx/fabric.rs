@@ -39,6 +39,8 @@ pub struct UcxFabric {
     sender: u64,
     max_body: usize,
     description: String,
+    /// Frames of one peer are delivered one after the other, whichever threads poll.
+    pub(super) in_order: bool,
     /// Counts polls, roughly.
     pub(super) polls: AtomicU32,
 }
@@ -59,6 +61,7 @@ impl UcxFabric {
             sender: RandomState::new().build_hasher().finish(),
             max_body: settings.max_body,
             description,
+            in_order: settings.in_order,
             polls: AtomicU32::new(0),
         })
     }

@@ -6,7 +6,7 @@
 use std::cell::UnsafeCell;
 use std::collections::VecDeque;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
@@ -30,6 +30,30 @@ const BLOCK: usize = 64;
 pub(crate) struct Place {
     pub(crate) lock: DriverLock,
     content: UnsafeCell<Content>,
+    /// A thread is delivering a frame of the lane's. Set under the lock, where frames are to be delivered in order.
+    delivering: AtomicBool,
+}
+
+/// Held while a frame is delivered.
+pub(crate) struct Turn<'a>(&'a Place);
+
+impl Drop for Turn<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.0.delivering.store(false, Ordering::Release);
+    }
+}
+
+impl Place {
+    /// The right to deliver the next frame, for who holds the lock; `None` while somebody delivers the one before.
+    #[inline]
+    pub(crate) fn turn(&self) -> Option<Turn<'_>> {
+        if self.delivering.load(Ordering::Acquire) {
+            return None;
+        }
+        self.delivering.store(true, Ordering::Relaxed);
+        Some(Turn(self))
+    }
 }
 
 // SAFETY: the content is used under the lock only; UCX allows a worker's callers to take turns.
@@ -68,6 +92,7 @@ impl Place {
         Self {
             lock: DriverLock::default(),
             content: UnsafeCell::default(),
+            delivering: AtomicBool::new(false),
         }
     }
 }

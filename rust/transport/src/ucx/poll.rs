@@ -132,6 +132,15 @@ impl UcxFabric {
                 break;
             }
             state.quiet = 0;
+            // What comes after a frame must not overtake it on another thread.
+            let place = driving.place();
+            let turn = if self.in_order {
+                let Some(turn) = place.turn() else { break };
+                Some(turn)
+            } else {
+                None
+            };
+            let state = driving.state();
             let mut body = Body::default();
             let more = if let Some(header) = state.inbox.frames.pop(&mut body) {
                 state.stats.frames_received += 1;
@@ -139,9 +148,11 @@ impl UcxFabric {
                 let more = state.has_deliveries();
                 drop(driving);
                 sink.frame(&header, &mut body);
+                drop(turn);
                 delivered += 1;
                 more
             } else {
+                drop(turn);
                 let Some(delivery) = state.next_delivery() else {
                     break;
                 };
