@@ -76,9 +76,13 @@ is_precompiling() = ccall(:jl_generating_output, Cint, ()) != 0
 
 # The method for a call of these types, or `nothing`. For generated functions, too, which may not ask `which` since 1.9.
 @static if VERSION < v"1.9-"
-    method_for(@nospecialize(types)) = ccall(:jl_gf_invoke_lookup, Any, (Any, UInt), types, typemax(UInt))
+    function method_for(@nospecialize(types))
+        found = ccall(:jl_gf_invoke_lookup, Any, (Any, UInt), types, typemax(UInt))
+        return found isa Core.TypeMapEntry ? found.func : found # which of them, differs
+    end
 else
-    method_for(@nospecialize(types)) = ccall(:jl_gf_invoke_lookup, Any, (Any, Any, UInt), types, nothing, typemax(UInt))
+    # No world is the newest one there; in a generated function, the world of what is called as the latest is.
+    method_for(@nospecialize(types)) = ccall(:jl_gf_invoke_lookup, Any, (Any, Any, UInt), types, nothing, Base.invokelatest(Base.tls_world_age)::UInt)
 end
 
 has_method(@nospecialize(types)) = method_for(types) !== nothing
