@@ -9,6 +9,7 @@ far_away(k) = "10.78.0.$k"
 # What is in the way of such a network, or `nothing`.
 function no_namespaces()
     Sys.which("ip") === nothing && return "there is no `ip` (Debian's iproute2)"
+    ispath("/dev/net/tun") || return "there is no /dev/net/tun"
     isfile(beside_node("delayed-network")) || return "delayed-network has not been built"
     place = "bitcode-bench-$(getpid())"
     success(pipeline(`ip netns add $place`; stdout = devnull, stderr = devnull)) || return "this user may not make network namespaces"

@@ -282,8 +282,10 @@ end
 
 session_info(session::API.Handle) = parse_json(unsafe_string(API.bc_session_info(session)))
 
-function session_stats(session::API.Handle)
-    text = API.bc_session_stats(session)
+session_stats(session::API.Handle) = owned_json(API.bc_session_stats(session))
+
+# What an owned string says, which is freed.
+function owned_json(text::Ptr{UInt8})
     try
         return parse_json(unsafe_string(text))
     finally
@@ -311,12 +313,7 @@ end
 # Where a call went that has failed, as libbitcode's JSON says it; `nothing` of a call that cannot have moved.
 function call_trail(call::API.Handle)
     text = API.bc_call_trail(call)
-    text == C_NULL && return nothing
-    try
-        return parse_json(unsafe_string(text))
-    finally
-        API.bc_string_free(text)
-    end
+    return text == C_NULL ? nothing : owned_json(text)
 end
 
 # `libuv` wakes the task that waits for `async`; that is all it does, so any thread may call it.

@@ -25,7 +25,7 @@ compile `g`, and all that it calls, once more with the constants as such, so tha
 long as any compilation; the result is kept in the node's cache under a code id of its own, and on its disk as other code is, so that whoever calls `h` there later finds it.
 
 `h` is a value like any other: it can be an argument and a result, and [`Hop.forward`](@ref), [`Hop.spawn`](@ref) and [`Hop.call`](@ref) take it as a function. Then what
-goes along is the specialised code, to nodes that lack it. The constants are plain data, no more than 64 KiB; else `ArgumentError`. On a node without a compiler (`--no-jit`), and at the origin,
+goes along is the specialised code, to nodes that lack it. The constants are plain data, else `ArgumentError`. With more than 64 KiB of them, on a node without a compiler (`--no-jit`), and at the origin,
 `h(args...)` is `g(constants..., args...)`, no quicker.
 
 ```julia

@@ -67,7 +67,7 @@ end
 
 function trail_in_words(trail)
     places, silent, addresses = places_of(trail), convert(Vector{Int}, trail["silent"]), trail["addresses"]
-    with_address(k) = "node $k ($(addresses[k]))"
+    with_address(k) = "node $k ($(get(addresses, k, "unknown")))"
     went = length(places) == 1 ? "It did not leave $(with_address(places[1]))" : "It went from node $(way_in_words(places)), the last of which is $(with_address(places[end]))"
     isempty(silent) && return went
     return "$went; $(join(map(with_address, silent), ", ", " and ")) did not say where it went from there"
