@@ -57,7 +57,7 @@ end
 end
 
 @inline function give_back(free::Free{T}, item::T) where {T}
-    item.next = free.top
+    setfield!(item, :next, free.top) # Julia 1.5 does not inline `item.next = …` here: it looks the field up by name at every call
     free.top = item
     return nothing
 end

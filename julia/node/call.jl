@@ -185,7 +185,7 @@ end
 Send the call and return while it is under way. The arguments may change as soon as this has returned, unless the caller `waits` for the end of the
 call: then they are not copied.
 """
-function start(node::Node, f, arguments::Tuple, keywords::NamedTuple; waits::Bool = false)
+function start(node::Node, f::F, arguments::Tuple, keywords::NamedTuple; waits::Bool = false) where {F}
     site = call_site(f, arguments, keywords)
     code = current_code(site, node.client)
     code === nothing && (code = prepare(site, node.client, Hidden((f, arguments, keywords))))
@@ -212,7 +212,7 @@ end
 
 Send a call that nobody waits for. Short ones are copied by libbitcode, which sends several in one frame, and there is nothing left to keep here.
 """
-function post(node::Node, f, arguments::Tuple, keywords::NamedTuple)
+function post(node::Node, f::F, arguments::Tuple, keywords::NamedTuple) where {F}
     site = call_site(f, arguments, keywords)
     code = current_code(site, node.client)
     code === nothing && (code = prepare(site, node.client, Hidden((f, arguments, keywords))))
