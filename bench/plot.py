@@ -1,5 +1,8 @@
 #!/usr/bin/env python3
-"""Draws what `make bench NAME=xrdma` has left in bench/out as SVG, in bench/out: python3 bench/plot.py (wants matplotlib)."""
+"""Draws what `make bench NAME=xrdma` has left in bench/out as SVG, in bench/out: python3 bench/plot.py (wants matplotlib).
+
+The figures in docs/plots are copies of these.
+"""
 
 import csv
 from collections import defaultdict
@@ -9,7 +12,7 @@ import matplotlib
 
 matplotlib.use("svg")
 import matplotlib.pyplot as plt  # noqa: E402
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter  # noqa: E402
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator  # noqa: E402
 
 # Text as text, and the same file from the same table.
 plt.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "bitcode", "font.family": "sans-serif"})
@@ -40,7 +43,7 @@ def draw(axes, points, styles):
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.yaxis.set_minor_locator(NullLocator())
     axes.grid(True, which="major", color="#dddddd", linewidth=0.6)
     axes.set_axisbelow(True)
 
@@ -61,7 +64,7 @@ def chases():
         for j, count in enumerate(counts):
             axes = grid[i][j]
             draw(axes, points[network, count], CHASES)
-            axes.set_title(f"{network}, {count} node{'s' if count > 1 else ''}", fontsize=10)
+            axes.set_title(f"{network.replace(' us', ' µs')}, {count} node{'s' if count > 1 else ''}", fontsize=10)
         grid[i][0].set_ylabel("µs a step")
     for axes in grid[-1]:
         axes.set_xlabel("steps of the chase")

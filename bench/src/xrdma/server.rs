@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, Read};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bitcode_transport::{
     Body, Fabric, HeaderBytes, PeerFailure, PeerId, Region, Sink, Token, TransportError,
@@ -44,16 +45,21 @@ pub(crate) fn serve(transport: &str, number: usize, table: Table) -> Result<(), 
     };
     server.fill();
     println!("ready");
-    std::thread::spawn(|| {
+    let net = Arc::clone(&server.net);
+    let over = Arc::new(AtomicBool::new(false));
+    let (watched, told) = (Arc::clone(&net), Arc::clone(&over));
+    // To leave from here would end UCX under the thread that drives it.
+    std::thread::spawn(move || {
         // Whatever ends the input, the origin is gone.
         let _ = std::io::stdin().read_to_string(&mut String::new());
-        std::process::exit(0);
+        told.store(true, Ordering::Release);
+        watched.fabric.wake();
     });
     let mut patience = patience();
-    let net = Arc::clone(&server.net);
-    loop {
+    while !over.load(Ordering::Acquire) {
         turn(&net.fabric, &mut patience, &mut server);
     }
+    Ok(())
 }
 
 impl Server {
