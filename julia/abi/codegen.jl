@@ -81,8 +81,10 @@ is_precompiling() = ccall(:jl_generating_output, Cint, ()) != 0
         return found isa Core.TypeMapEntry ? found.func : found # which of them, differs
     end
 else
-    # No world is the newest one there; in a generated function, the world of what is called as the latest is.
-    method_for(@nospecialize(types)) = ccall(:jl_gf_invoke_lookup, Any, (Any, Any, UInt), types, nothing, Base.invokelatest(Base.tls_world_age)::UInt)
+    # The largest number means no world there, and a generated function has a world of its own, whatever it calls (`in_pure_callback` of gf.c): so the
+    # counter itself is read.
+    newest_world() = unsafe_load(cglobal(:jl_world_counter, UInt))
+    method_for(@nospecialize(types)) = ccall(:jl_gf_invoke_lookup, Any, (Any, Any, UInt), types, nothing, newest_world())
 end
 
 has_method(@nospecialize(types)) = method_for(types) !== nothing

@@ -60,3 +60,10 @@ end
 STAND_INS["jl_id_start_char"] = starts_name
 STAND_INS["jl_id_char"] = goes_on_name
 STAND_INS["jl_is_operator"] = is_operator
+
+# Later versions ask for the endings one by one, too.
+@static if isdefined(Base, :is_op_suffix_char)
+    const ENDS_OPERATOR = ranges_of(c -> Base.is_op_suffix_char(Char(c)))
+    ends_operator(c::UInt32) = Cint(is_listed(ENDS_OPERATOR, c))
+    STAND_INS["jl_op_suffix_char"] = ends_operator
+end

@@ -1,5 +1,8 @@
 # `deepcopy`, which dispatches on whatever it finds.
 
+# Later versions compile `deepcopy` itself for arguments of any type (`@nospecialize`), and nothing is known in it.
+deepcopy_of(x::T) where {T} = isbitstype(T) ? x : deep_copy(x, IdDict())::T
+
 # `deepcopy_internal`, by the types that objects are declared to hold. Methods that somebody else has for it are asked as ever.
 function deep_copy(v::Array{T}, seen::IdDict) where {T}
     haskey(seen, v) && return seen[v]::typeof(v)

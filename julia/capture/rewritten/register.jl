@@ -1,6 +1,7 @@
 # What stands for what: the functions of this folder in the place of Julia's.
 
 function register_rewritten!()
+    FUNCTION_STAND_INS[Base.deepcopy] = deepcopy_of
     FUNCTION_STAND_INS[Base.deepcopy_internal] = deep_copy
     isdefined(Base, :_deepcopy_array_t) && (FUNCTION_STAND_INS[Base._deepcopy_array_t] = deep_copy)
     isdefined(Base, :_extrema_dims) && (FUNCTION_STAND_INS[Base._extrema_dims] = extrema_along)

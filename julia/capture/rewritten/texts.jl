@@ -54,6 +54,12 @@ function decoded_bytes(text::Union{String,SubString{String}})
         end
         group, count, pads = UInt32(0), 0, 0
     end
-    count == 0 || throw(ArgumentError("malformed base64 sequence"))
+    count == 0 && return bytes
+    # Later versions let the padding at the end be left out (JuliaLang/julia#44503).
+    VERSION >= v"1.9-" && count >= 2 || throw(ArgumentError("malformed base64 sequence"))
+    group <<= 6 * (4 - count)
+    for k in 1:count-1-pads
+        push!(bytes, (group >> (24 - 8k)) % UInt8)
+    end
     return bytes
 end

@@ -542,6 +542,8 @@ end
     base64decode("aGVsbG8")
     base64decode("aGV=bG8=")
     base64decode("a===")
+    base64decode("aGVsbA=")
+    base64decode("aGVsbG8hI")
     base64decode("=abc")
     decoded_text("aGVsbG8gd29ybGQ=")
     base64decode("!!!")
