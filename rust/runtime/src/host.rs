@@ -7,6 +7,7 @@ use crate::call::Call;
 use crate::hop::Onward;
 use crate::memory::check_stack;
 use crate::thread::ThreadState;
+use smallvec::SmallVec;
 use std::any::Any;
 use std::cell::RefCell;
 use std::ptr::NonNull;
@@ -150,7 +151,8 @@ impl Host for Nowhere {
 /// A call's host, and the segments that the call has asked for: it keeps them until it ends.
 pub(crate) struct Hosted {
     host: *const dyn Host,
-    borrowed: RefCell<Vec<Borrowed>>,
+    /// Without memory of its own for the one segment that most calls ask for.
+    borrowed: RefCell<SmallVec<[Borrowed; 1]>>,
     /// Segments that the call has to itself.
     excluded: RefCell<Vec<(u64, Held)>>,
 }
